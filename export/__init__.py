@@ -1,0 +1,1 @@
+"""Export: checkpoints in, verified and published ONNX variants out."""

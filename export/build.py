@@ -1,0 +1,205 @@
+"""Adapters in, published variants out: what `transfer build` and `make demo` do.
+
+    transfer build                    # every adapter below adapters/, and zeroshot
+    transfer build intent reader      # only these models
+
+Variants that were built before from the same adapter by the same versions are kept as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+import transformers
+from tqdm import tqdm
+
+from export.adapter import CARD_NAME, RECORD_NAME, read_card, unpack
+from export.publish import publish, write_lock
+from export.variants import Source, export_variants
+from services.errors import UsageError
+from services.manifest import MANIFEST_NAME, sha256_of
+from services.registry import read_lock
+from services.tasks.zeroshot import ZeroShotSettings
+from training.bases import EMBEDDED, ResolvedBase, resolve
+from training.checkpoint import (
+    DESCRIPTION_NAME,
+    Description,
+    asdict_base,
+    read_description,
+    write_json,
+)
+from training.models import load_model
+
+ZEROSHOT = "zeroshot"
+STAMPS_NAME = "build.json"
+RowsOf = Callable[[str], Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source of variants: an adapter folder, or the base itself (folder None)."""
+
+    model: str
+    role: str
+    folder: Path | None
+
+
+def find_jobs(adapters: Path, models: Sequence[str] = ()) -> list[Job]:
+    """All adapters, and zeroshot; raises UsageError for a model that is not there."""
+    jobs = [
+        Job(folder.parent.name, folder.name, folder)
+        for folder in sorted(adapters.glob("*/*"))
+        if (folder / RECORD_NAME).is_file()
+    ]
+    jobs.append(Job(ZEROSHOT, "full", None))
+    known = sorted({job.model for job in jobs})
+    unknown = sorted(set(models) - set(known))
+    if unknown:
+        raise UsageError(f"No adapter for {', '.join(unknown)}.", f"There are {', '.join(known)}.")
+    return [job for job in jobs if not models or job.model in models]
+
+
+def build(
+    adapters: Path,
+    work: Path,
+    lock: Path,
+    rows_of: RowsOf,
+    models: Sequence[str] = (),
+    fp16: bool = False,
+    progress: bool = True,
+) -> dict[str, str]:
+    """Build, verify and publish; returns "model/variant" -> tag of everything published.
+
+    work: folder for checkpoints, variants and stamps; rows_of: sample rows by kind
+    """
+    jobs = find_jobs(adapters, models)
+    stamps_file = work / STAMPS_NAME
+    stamps: dict[str, dict[str, str]] = _read_stamps(stamps_file)
+    published: dict[str, str] = {}
+    per_job = 3 if fp16 else 2
+    with tqdm(
+        total=per_job * len(jobs), disable=not progress, unit="variant", file=sys.stderr
+    ) as bar:
+        for job in jobs:
+            key = stamp_of(job, fp16)
+            tags = stamps.get(key, {})
+            if not tags or not _all_stored(tags):
+                tags = _build_one(
+                    job, work, rows_of, fp16, lambda name, job=job: _show(bar, job, name)
+                )
+                stamps[key] = tags
+                write_json(stamps_file, stamps)
+            else:
+                bar.update(per_job)
+            published.update(tags)
+    write_lock(lock, published, keep=bool(models))
+    return read_lock(lock)
+
+
+def _show(bar: Any, job: Job, variant: str) -> None:
+    bar.set_description(f"{job.model}/{variant}")
+    bar.update(1)
+
+
+def _build_one(
+    job: Job, work: Path, rows_of: RowsOf, fp16: bool, advance: Callable[[str], None]
+) -> dict[str, str]:
+    source = (
+        zeroshot_source(rows_of)
+        if job.folder is None
+        else adapter_source(job.folder, work, rows_of)
+    )
+    folders = export_variants(source, work / "variants", fp16, advance)
+    return {f"{job.model}/{folder.name}": publish(folder) for folder in folders}
+
+
+def adapter_source(adapter: Path, work: Path, rows_of: RowsOf) -> Source:
+    """The checkpoint that an adapter stands for, rebuilt below `work`."""
+    checkpoint = unpack(adapter, work / "checkpoints" / adapter.parent.name / adapter.name)
+    return checkpoint_source(checkpoint, read_card(adapter), rows_of)
+
+
+def checkpoint_source(checkpoint: Path, card: dict[str, Any], rows_of: RowsOf) -> Source:
+    description = read_description(checkpoint)
+    return Source(
+        model=load_model(description.kind, checkpoint),
+        description=description,
+        tokenizer_file=checkpoint / "tokenizer.json",
+        card=card,
+        rows=rows_of(description.kind),
+    )
+
+
+def zeroshot_source(rows_of: RowsOf) -> Source:
+    """The base as it is: what transfers without any training."""
+    base = resolve(EMBEDDED)
+    settings = ZeroShotSettings()
+    return Source(
+        model=load_model("zero-shot", base.path),
+        description=zeroshot_description(base, settings),
+        tokenizer_file=base.path / "tokenizer.json",
+        card={"int8_agreement": 0.85},
+        rows=rows_of("sequence-classification"),
+    )
+
+
+def zeroshot_description(base: ResolvedBase, settings: ZeroShotSettings) -> Description:
+    return Description(
+        model=ZEROSHOT,
+        kind="zero-shot",
+        task="classify",
+        role="full",
+        base=asdict_base(base),
+        base_source=EMBEDDED,
+        recipe_digest="",
+        labels=[],
+        max_tokens=settings.max_tokens,
+        decoding={"template": settings.template, "scale": settings.scale},
+        description="Any label names, without training: the base itself.",
+        licence="Apache-2.0",
+        attribution="sentence-transformers/all-MiniLM-L6-v2, Reimers & Gurevych 2019",
+    )
+
+
+def stamp_of(job: Job, fp16: bool) -> str:
+    """What a build depends on: the adapter's files, the code of this package, and its libraries."""
+    hasher = hashlib.sha256(f"{job.model}/{job.role}/{fp16}".encode())
+    names = (RECORD_NAME, DESCRIPTION_NAME, CARD_NAME)
+    sources = [job.folder / name for name in names] if job.folder else []
+    if job.folder:  # the weights too: a damaged file must be noticed, not skipped
+        sources += sorted(job.folder.glob("*.safetensors"))
+    for path in [*sources, *sorted(Path(__file__).parent.glob("*.py"))]:
+        hasher.update(sha256_of(path).encode())
+    for library in (torch, onnxruntime, transformers):
+        hasher.update(f"{library.__name__}=={library.__version__}".encode())
+    return hasher.hexdigest()[:16]
+
+
+def _read_stamps(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        stamps: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+        return stamps
+    except (OSError, ValueError):
+        return {}
+
+
+def _all_stored(tags: dict[str, str]) -> bool:
+    import bentoml
+    from bentoml.exceptions import NotFound
+
+    for tag in tags.values():
+        try:
+            stored = Path(bentoml.models.get(tag).path)
+        except NotFound:
+            return False
+        if not (stored / MANIFEST_NAME).is_file():
+            return False
+    return True

@@ -1,0 +1,91 @@
+"""Variants of one model side by side, offline: what `transfer compare MODEL` does.
+
+Quality and agreement with the first variant on labelled rows, size on disk, and texts per second
+in process on one thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from services.errors import UsageError
+from services.registry import VARIANTS, read_lock, variant_path
+from services.runtime import Runtime
+from services.settings import Settings
+from services.tasks.zeroshot import ZeroShot
+from training.evaluate import Evaluation, agreement, evaluate, paired_loss
+
+RowsOf = Callable[[str, Sequence[str], bool], Sequence[Any]]
+
+
+def compare_variants(
+    model: str, settings: Settings, rows_of: RowsOf, labelled: bool
+) -> dict[str, Any]:
+    """Measure every published variant of `model` on the same rows.
+
+    rows_of: rows by (kind, labels, multi_label); labelled: whether their labels are the model's, so
+    that quality means something
+    """
+    folders = _folders(model, settings.lock)
+    entries: list[dict[str, Any]] = []
+    first: Evaluation | None = None
+    for folder in folders:
+        runtime = Runtime.load(folder, settings.provider)
+        if isinstance(runtime.task, ZeroShot):
+            raise UsageError("zeroshot has no labels of its own.", "Compare it over POST /compare.")
+        multi_label = bool(runtime.manifest.decoding.get("multi_label"))
+        rows = rows_of(runtime.manifest.kind, runtime.manifest.labels, multi_label)
+        started = time.perf_counter()
+        found = evaluate(runtime.task, rows, runtime.infer)
+        seconds = time.perf_counter() - started
+        first = first or found
+        entries.append(_entry(runtime, found, first, seconds, len(rows), labelled))
+    return {"model": model, "rows": entries[0]["n"], "variants": entries}
+
+
+def _folders(model: str, lock: Path) -> list[Path]:
+    tags = {key: tag for key, tag in read_lock(lock).items() if key.split("/")[0] == model}
+    if not tags:
+        known = sorted({key.split("/")[0] for key in read_lock(lock)})
+        raise UsageError(f"No variant of {model!r} is published.", f"There are {', '.join(known)}.")
+    ordered = sorted(tags, key=lambda key: VARIANTS.index(key.split("/")[1]))
+    return [variant_path(tags[key]) for key in ordered]
+
+
+def _entry(
+    runtime: Runtime,
+    found: Evaluation,
+    first: Evaluation,
+    seconds: float,
+    rows: int,
+    labelled: bool,
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "variant": runtime.manifest.variant,
+        "n": rows,
+        "agreement": agreement(first, found),
+        "size_mb": round(runtime.manifest.size_bytes / 1e6, 1),
+        "parameters": runtime.manifest.parameters,
+        "texts_per_s": round(rows / seconds, 1),
+    }
+    if labelled:
+        loss, low, high = paired_loss(first, found)
+        entry["quality"] = found.record()
+        entry["loss"] = {"value": loss, "ci_low": low, "ci_high": high}
+    return entry
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [f"{report['model']}, {report['rows']} rows"]
+    for entry in report["variants"]:
+        quality = entry.get("quality")
+        shown = f"{quality['metric']} {quality['value']:.4f}  " if quality else ""
+        lines.append(
+            f"{entry['variant']:16}{shown}agreement {entry['agreement']:.3f}  "
+            f"{entry['size_mb']:6.1f} MB  {entry['texts_per_s']:7.1f} texts/s"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,33 @@
+"""A graph in, a smaller one out: dynamic int8 for CPUs, fp16 for GPUs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+
+def to_int8(graph: Path, out: Path) -> Path:
+    """Dynamic int8: weights per output channel ahead of time, activations at run time.
+
+    The graph must not be fused: quantizing a fused one fails on a missing type, or is slower.
+    """
+    logging.getLogger().setLevel(logging.ERROR)  # it advises a pre-processing that changes nothing
+    quantize_dynamic(
+        graph,
+        out,
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        extra_options={"MatMulConstBOnly": True},
+    )
+    return out
+
+
+def to_fp16(graph: Path, out: Path) -> Path:
+    """Half precision inside; inputs and outputs keep their types."""
+    model = convert_float_to_float16(onnx.load(graph), keep_io_types=True)
+    onnx.save(model, out)
+    return out

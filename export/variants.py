@@ -1,0 +1,192 @@
+"""One checkpoint in, its verified variants out: `full` and `full-int8`, or `distilled` and so on.
+
+    variants/intent/full/{model.onnx,tokenizer.json,manifest.json}
+
+A variant is made in a scratch folder beside its place and moved there when its gate held and its
+manifest is written, so a folder with that name is always complete.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import onnxruntime as ort
+
+from export.quantize import to_fp16, to_int8
+from export.to_onnx import OPSET, graph_names, to_onnx
+from export.verify import MIN_ROWS, GateError, compare, require_agreement, require_parity
+from services.errors import TransferError
+from services.manifest import Manifest, Parity, Quality, describe_files, write_manifest
+from services.registry import GRAPH_NAME, TOKENIZER_NAME
+from services.runtime import CPU, CUDA, Runtime
+from services.tasks.kinds import Task
+from services.tasks.zeroshot import ZeroShot
+from training.checkpoint import Description, base_of
+from training.models import TorchRunner, count_parameters
+
+Card = Mapping[str, Any]
+INT8_AGREEMENT = 0.9  # floor where no card says more
+FP16_AGREEMENT = 0.99
+PRECISION_SUFFIX = {"fp32": "", "int8": "-int8", "fp16": "-fp16"}
+QUALITY_FIELDS = ("metric", "value", "n", "data", "ci_low", "ci_high")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a set of variants is made from.
+
+    model: the transformers model
+    card: what was measured: `quality` by precision, and `int8_agreement`
+    rows: sample rows to verify on, at least 100
+    """
+
+    model: Any
+    description: Description
+    tokenizer_file: Path
+    card: Card
+    rows: Sequence[Any]
+
+
+def export_variants(
+    source: Source,
+    out: Path,
+    fp16: bool = False,
+    advance: Callable[[str], None] = lambda done: None,
+) -> list[Path]:
+    """Write the variants of `source` below `out` and return their folders.
+
+    fp16 variants are verified, and so written, only where CUDA is offered. Raises GateError.
+    """
+    if source.description.kind == "seq2seq":
+        raise TransferError(
+            f"{source.description.model} generates its summaries; only encoders are served yet.",
+            "`export.to_onnx.to_onnx` exports its graphs; see docs/pipeline.md.",
+        )
+    if len(source.rows) < MIN_ROWS:
+        raise GateError(f"{len(source.rows)} sample texts to verify on; expected {MIN_ROWS}.")
+    folders = [_fp32(source, out)]
+    advance(folders[0].name)
+    precisions = ["int8", *(["fp16"] if fp16 and CUDA in ort.get_available_providers() else [])]
+    for precision in precisions:
+        folders.append(_smaller(source, folders[0], out, precision))
+        advance(folders[-1].name)
+    return folders
+
+
+def _fp32(source: Source, out: Path) -> Path:
+    folder, scratch = _places(source, out, "fp32")
+    kind = source.description.kind
+    to_onnx(source.model, kind, source.tokenizer_file, scratch)
+    _keep_only(scratch, {GRAPH_NAME, TOKENIZER_NAME})
+    manifest = make_manifest(source, scratch, "fp32")
+    write_manifest(scratch, manifest)
+    runtime = Runtime.load(scratch)
+    task = _verified_task(runtime.task, source.rows)
+    torch_runner = TorchRunner(source.model, kind, runtime.task.tokenizer.pad_id, batch_tokens=2048)
+    parity = compare(task, source.rows, torch_runner, runtime.infer)
+    require_parity(manifest.name, parity)
+    return _finish(scratch, folder, manifest, parity)
+
+
+def _smaller(source: Source, parent: Path, out: Path, precision: str) -> Path:
+    folder, scratch = _places(source, out, precision)
+    scratch.mkdir(parents=True)
+    make = to_int8 if precision == "int8" else to_fp16
+    make(parent / GRAPH_NAME, scratch / GRAPH_NAME)
+    shutil.copy(parent / TOKENIZER_NAME, scratch / TOKENIZER_NAME)
+    manifest = make_manifest(source, scratch, precision)
+    write_manifest(scratch, manifest)
+    runtime, reference = Runtime.load(scratch), Runtime.load(parent)
+    task = _verified_task(runtime.task, source.rows)
+    parity = compare(task, source.rows, reference.infer, runtime.infer)
+    floor = source.card.get("int8_agreement", INT8_AGREEMENT)
+    require_agreement(manifest.name, parity, floor if precision == "int8" else FP16_AGREEMENT)
+    return _finish(scratch, folder, manifest, parity)
+
+
+def _places(source: Source, out: Path, precision: str) -> tuple[Path, Path]:
+    """Where the variant will be, and an empty place to make it."""
+    folder = (
+        out / source.description.model / (source.description.role + PRECISION_SUFFIX[precision])
+    )
+    scratch = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    return folder, scratch
+
+
+def _finish(scratch: Path, folder: Path, manifest: Manifest, parity: Parity) -> Path:
+    write_manifest(scratch, msgspec.structs.replace(manifest, parity=parity))
+    shutil.rmtree(folder, ignore_errors=True)
+    return scratch.rename(folder)
+
+
+def _keep_only(folder: Path, names: set[str]) -> None:
+    """Optimum also writes configs that nothing here reads."""
+    for path in folder.iterdir():
+        if path.name not in names:
+            path.unlink()
+
+
+def _verified_task(task: Task, rows: Sequence[Any]) -> Task:
+    """Zero-shot needs label names to answer; the sample rows' own labels do."""
+    if not isinstance(task, ZeroShot):
+        return task
+    names = sorted({label.replace("_", " ") for row in rows for label in row.labels})
+    return ZeroShot(task.tokenizer, replace(task.settings, labels=names))
+
+
+def make_manifest(source: Source, folder: Path, precision: str) -> Manifest:
+    """Everything `manifest.json` says, parity left open."""
+    description = source.description
+    inputs, outputs = graph_names(folder / GRAPH_NAME)
+    variant = description.role + PRECISION_SUFFIX[precision]
+    return Manifest(
+        name=f"{description.model}/{variant}",
+        task=description.task,
+        kind=description.kind,
+        model=description.model,
+        variant=variant,
+        base=base_of(description),
+        parent=description.parent,
+        recipe_digest=description.recipe_digest,
+        git_commit=_git_commit(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        labels=description.labels,
+        max_tokens=description.max_tokens,
+        inputs=inputs,
+        outputs=outputs,
+        precision=precision,
+        provider=CUDA if precision == "fp16" else CPU,
+        opset=OPSET,
+        files=describe_files(folder),
+        parameters=count_parameters(source.model),
+        quality=quality_of(source.card, precision),
+        parity=None,
+        licence=description.licence,
+        attribution=description.attribution,
+        decoding=description.decoding,
+    )
+
+
+def quality_of(card: Card, precision: str) -> Quality | None:
+    """What the card says of a precision; None where it was not measured."""
+    found = card.get("quality", {}).get(precision)
+    if found is None:
+        return None
+    return Quality(**{name: found[name] for name in QUALITY_FIELDS if name in found})
+
+
+def _git_commit() -> str:
+    """Of the checkout that builds; empty outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

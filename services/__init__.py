@@ -1,0 +1,1 @@
+"""The service: everything that ships, and nothing that needs torch."""

@@ -1,0 +1,110 @@
+"""The BentoML service: what `bentoml serve`, `build` and `containerize` work on.
+
+    bentoml serve services.app:Transfer --port 3000
+
+HTTP itself is answered by `services.edge` in front of it; both call the same engine.
+"""
+
+# ruff: noqa: E402 - BentoML reads its environment when it is imported
+# mypy: disallow-untyped-decorators=False, disable-error-code="attr-defined"
+from __future__ import annotations
+
+from typing import Any
+
+from services.settings import Settings, prepare_bentoml
+
+prepare_bentoml()
+
+import asyncio
+import logging
+import threading
+
+import bentoml
+
+from services.edge import Edge
+from services.engine import Engine
+from services.errors import TransferError
+from services.lifecycle import end_with, end_worker, supervise
+from services.metrics import Metrics
+from services.packaging import available, models_to_package, use_configured_store
+from services.schemas import (
+    ClassifyRequest,
+    CompareRequest,
+    QaRequest,
+    SummarizeRequest,
+)
+
+use_configured_store()
+
+
+@bentoml.service(
+    workers=1,  # one process: its threads share the sessions
+    traffic={"timeout": 3600},  # ours is TRANSFER_TIMEOUT_S
+    metrics={"enabled": False},  # ours are on /metrics
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": [".*"]},
+)
+class Transfer:
+    """Fine-tuned and distilled language models: classify, answer questions, summarize, compare."""
+
+    def __init__(self) -> None:
+        try:
+            settings = Settings.from_environment()
+            lock = available(settings, Transfer.bento)
+        except TransferError as error:
+            end_worker(error)
+        logging.getLogger("transfer").setLevel(logging.INFO)
+        self.engine = Engine(settings, lock, Metrics())
+        # In a thread, so that /livez and /readyz answer while the variants are loaded.
+        threading.Thread(target=self._load, name="transfer-load", daemon=True).start()
+
+    def _load(self) -> None:
+        try:
+            self.engine.load()
+        except Exception as error:
+            end_worker(error)
+
+    @bentoml.on_deployment
+    @staticmethod
+    def check() -> None:
+        """In the supervisor, before any worker: settings and lock are whole, or exit 1."""
+        try:
+            available(Settings.from_environment(), Transfer.bento)
+        except TransferError as error:
+            end_with(error)
+        supervise()
+
+    @bentoml.on_shutdown
+    async def close(self) -> None:
+        """Let what runs finish."""
+        await asyncio.to_thread(self.engine.close)
+
+    @bentoml.api
+    async def classify(self, body: ClassifyRequest, /) -> dict[str, Any]:
+        """Label one text or several; with `labels`, by any names."""
+        return (await self.engine.answer(body)).body
+
+    @bentoml.api
+    async def qa(self, body: QaRequest, /) -> dict[str, Any]:
+        """Answer questions from documents, with exact offsets, or say that there is no answer."""
+        return (await self.engine.answer(body)).body
+
+    @bentoml.api
+    async def summarize(self, body: SummarizeRequest, /) -> dict[str, Any]:
+        """Choose the sentences of a text that say most."""
+        return (await self.engine.answer(body)).body
+
+    @bentoml.api
+    async def compare(self, body: CompareRequest, /) -> dict[str, Any]:
+        """Run one input through several variants of its model."""
+        return (await self.engine.compare(body)).body
+
+
+def running_engine() -> Engine:
+    """The engine of the service that runs in this process."""
+    engine: Engine = bentoml.get_current_service().engine
+    return engine
+
+
+Transfer.models.extend(models_to_package())
+Transfer.add_asgi_middleware(Edge, engine=running_engine)

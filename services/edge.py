@@ -1,0 +1,286 @@
+"""HTTP: one ASGI app in front of BentoML that answers every route of the contract itself.
+
+In: requests. Out: JSON, the uniform error body, `X-Request-Id`, `Server-Timing`. BentoML's own
+handlers answer only POST, cannot shape 404 or 405, and cost ten times as much; they keep
+`/schema.json` (its clients read it) and the Swagger files.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import msgspec
+
+from services import huggingface, openapi, pages
+from services.body import DisconnectError, Receive, Scope, Send, discard, header, read_body
+from services.engine import UNKNOWN, Answer, Engine
+from services.errors import TransferError
+from services.schemas import (
+    ROUTES,
+    CompareRequest,
+    HfClassifyRequest,
+    HfQaRequest,
+    HfSummarizeRequest,
+    Request,
+    SummarizeRequest,
+    decode_request,
+)
+
+logger = logging.getLogger("transfer")
+
+JSON = "application/json"
+PASSED_ON = frozenset(
+    {"/schema.json", "/static_content/swagger-ui.css", "/static_content/swagger-ui-bundle.js"}
+)
+STAGES = ("queue", "tokenize", "infer", "decode")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_encode = msgspec.json.Encoder().encode
+
+TASK_OF = {
+    "/classify": "classify",
+    "/qa": "qa",
+    "/summarize": "summarize",
+    "/compare": "compare",
+    "/hf/text-classification": "classify",
+    "/hf/question-answering": "qa",
+    "/hf/summarization": "summarize",
+}
+
+
+class RouteError(TransferError):
+    """An address or a method that does not exist."""
+
+    allow = ""
+
+
+@dataclass(slots=True)
+class Reply:
+    """One response, complete or (with `events`) sent piece by piece."""
+
+    body: bytes = b""
+    status: int = 200
+    kind: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+    answer: Answer | None = None
+    events: Iterable[bytes] | None = None
+
+
+Page = Callable[[], Reply]
+
+
+class Edge:
+    """The ASGI middleware; `engine()` gives the engine of the running service."""
+
+    def __init__(self, app: Any, engine: Callable[[], Engine]) -> None:
+        self.app = app
+        self._engine = engine
+        self._openapi = b""
+        self._pages: dict[str, Page] = {
+            "/": lambda: _page(pages.index()),
+            "/docs": lambda: _page(pages.docs()),
+            "/docs.json": self._docs_json,
+            "/livez": lambda: Reply(b'{"status":"alive"}'),
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/models": lambda: Reply(_encode(self._ready_engine().models())),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (
+            scope["path"] in PASSED_ON and scope["method"] in ("GET", "HEAD")
+        ):
+            await self.app(scope, receive, send)
+            return
+        began = perf_counter()
+        request_id = request_id_of(scope)
+        task = TASK_OF.get(scope["path"])
+        if task and scope["method"] == "POST":
+            answering = self._measured(task, scope, receive, request_id, began)
+        else:
+            answering = self._guarded(self._other(scope), request_id)
+        try:
+            reply = await answering
+        except DisconnectError:
+            return
+        await _send(reply, request_id, began, receive, send)
+
+    async def _measured(
+        self, task: str, scope: Scope, receive: Receive, request_id: str, began: float
+    ) -> Reply:
+        """Answer a task request and count it."""
+        metrics = self._engine().metrics
+        metrics.in_flight.inc()
+        try:
+            reply = await self._guarded(self._task(scope, receive), request_id)
+        finally:
+            metrics.in_flight.dec()
+        answer = reply.answer
+        model, variant = (answer.model, answer.variant) if answer else (UNKNOWN, UNKNOWN)
+        metrics.answered(task, model, variant, reply.status, perf_counter() - began)
+        return reply
+
+    async def _guarded(self, work: Awaitable[Reply], request_id: str) -> Reply:
+        """Turn every failure into the uniform error body."""
+        try:
+            return await work
+        except DisconnectError:
+            raise
+        except TransferError as error:
+            if error.status in (408, 413, 429, 503, 504):
+                self._engine().metrics.rejected.labels(error.code).inc()
+            return error_reply(error, request_id)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            fault = TransferError(
+                "The service failed at this request.",
+                "Report it with its request_id; the log has the reason.",
+                code="internal",
+            )
+            return error_reply(fault, request_id)
+
+    async def _task(self, scope: Scope, receive: Receive) -> Reply:
+        """Read, decode and answer one POST to a route of the contract."""
+        engine = self._engine()
+        body = await read_body(scope, receive, engine.settings)
+        request = decode_request(body, ROUTES[scope["path"]])
+        return await answer_request(engine, request)
+
+    async def _other(self, scope: Scope) -> Reply:
+        path, method = scope["path"], scope["method"]
+        if path in self._pages:
+            if method in ("GET", "HEAD"):
+                return self._pages[path]()
+            raise _wrong_method(path, method, "GET, HEAD")
+        if path in ROUTES:
+            raise _wrong_method(path, method, "POST")
+        if path in PASSED_ON:
+            raise _wrong_method(path, method, "GET, HEAD")
+        raise RouteError(
+            f"There is nothing at {path[:200]}.",
+            f"Known are {', '.join([*ROUTES, *self._pages])}.",
+            code="unknown_route",
+            status=404,
+        )
+
+    # --- pages
+
+    def _ready_engine(self) -> Engine:
+        engine = self._engine()
+        engine.require_ready()
+        return engine
+
+    def _readyz(self) -> Reply:
+        self._ready_engine()
+        return Reply(b'{"status":"ready"}')
+
+    def _metrics(self) -> Reply:
+        engine = self._engine()
+        engine.metrics.queue_depth.set(engine.scheduler.waiting)
+        return Reply(engine.metrics.exposition(), kind="text/plain; version=0.0.4; charset=utf-8")
+
+    def _docs_json(self) -> Reply:
+        self._openapi = self._openapi or _encode(openapi.document())
+        return Reply(self._openapi)
+
+
+async def answer_request(engine: Engine, request: Request) -> Reply:
+    """The reply to any checked request."""
+    if isinstance(request, CompareRequest):
+        answer = await engine.compare(request)
+        return Reply(_encode(answer.body), answer=answer)
+    if isinstance(request, HfClassifyRequest | HfQaRequest | HfSummarizeRequest):
+        answer = await engine.answer(huggingface.request_of(request))
+        body = huggingface.answer_of(request, answer.body["results"])
+        return Reply(_encode(body), answer=answer)
+    answer = await engine.answer(request)  # type: ignore[arg-type]  # the only types left
+    if isinstance(request, SummarizeRequest) and request.stream:
+        events = sentence_events(answer.body)
+        return Reply(kind="text/event-stream; charset=utf-8", answer=answer, events=events)
+    return Reply(_encode(answer.body), answer=answer)
+
+
+def sentence_events(body: dict[str, Any]) -> Iterable[bytes]:
+    """Server-sent events: one for every sentence, then the whole answer as `result`."""
+    for sentence in body["results"][0]["sentences"]:
+        yield b"event: sentence\ndata: " + _encode(sentence) + b"\n\n"
+    yield b"event: result\ndata: " + _encode(body) + b"\n\n"
+
+
+def error_reply(error: TransferError, request_id: str) -> Reply:
+    """The uniform error body, with the headers that its status asks for."""
+    fault = {
+        "code": error.code,
+        "message": _clean(error.message),
+        "hint": _clean(error.hint),
+        "request_id": request_id,
+    }
+    headers: list[tuple[str, str]] = []
+    if retry_after_s := getattr(error, "retry_after_s", 0):
+        headers.append(("Retry-After", str(retry_after_s)))
+    if allow := getattr(error, "allow", ""):
+        headers.append(("Allow", allow))
+    return Reply(_encode({"error": fault}), error.status, headers=tuple(headers))
+
+
+def request_id_of(scope: Scope) -> str:
+    """The caller's id when it is short and printable, else a new one."""
+    given = header(scope, b"x-request-id")
+    return given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+
+
+def server_timing(answer: Answer | None, total_s: float) -> str:
+    """Milliseconds by stage: of a list the shortest wait, and the sums of the work."""
+    parts = []
+    if answer and answer.done:
+        parts.append(f"queue;dur={1000 * min(one.queue for one in answer.done):.2f}")
+        for stage in STAGES[1:]:
+            seconds = sum(getattr(one, stage) for one in answer.done)
+            parts.append(f"{stage};dur={1000 * seconds:.2f}")
+    parts.append(f"total;dur={1000 * total_s:.2f}")
+    return ", ".join(parts)
+
+
+def _wrong_method(path: str, method: str, allow: str) -> RouteError:
+    error = RouteError(
+        f"{path} does not take {method[:20]}.",
+        f"Use {allow}.",
+        code="method_not_allowed",
+        status=405,
+    )
+    error.allow = allow
+    return error
+
+
+def _clean(text: str) -> str:
+    """Text that can be sent: a caller's half surrogate pair cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _page(html: str) -> Reply:
+    return Reply(html.encode(), kind="text/html; charset=utf-8")
+
+
+async def _send(reply: Reply, request_id: str, began: float, receive: Receive, send: Send) -> None:
+    headers = [
+        ("content-type", reply.kind),
+        ("x-request-id", request_id),
+        ("server-timing", server_timing(reply.answer, perf_counter() - began)),
+        *reply.headers,
+    ]
+    if reply.events is None:
+        headers.append(("content-length", str(len(reply.body))))
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": reply.status, "headers": raw})
+    for event in reply.events or ():
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+    if reply.status in (408, 413, 415):  # the body may still be coming
+        await send({"type": "http.response.body", "body": reply.body, "more_body": True})
+        await discard(receive)
+        reply.body = b""
+    await send({"type": "http.response.body", "body": reply.body})

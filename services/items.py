@@ -1,0 +1,98 @@
+"""A request to the items that the scheduler works on: which text goes through encode and decode how.
+
+One function a task; the models' own words are in `services.tasks`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from services.runtime import Runtime
+from services.scheduler import Item
+from services.schemas import (
+    ClassifyRequest,
+    InvalidError,
+    QaRequest,
+    SummarizeRequest,
+    TaskRequest,
+)
+from services.tasks.classify import Classify
+from services.tasks.qa import AnswerQuestions
+from services.tasks.summarize import Summarize
+from services.tasks.zeroshot import ZeroShot
+from services.windows import check_text
+
+DEFAULT_SENTENCES = 3
+
+
+def items_of(request: TaskRequest, runtime: Runtime) -> tuple[list[Item], bool]:
+    """The items of a request, and whether it is a single one rather than a list."""
+    if isinstance(request, ClassifyRequest):
+        return _classify(request, runtime), isinstance(request.text, str)
+    if isinstance(request, QaRequest):
+        return _qa(request, runtime), isinstance(request.question, str)
+    return _summarize(request, runtime), isinstance(request.text, str)
+
+
+def _classify(request: ClassifyRequest, runtime: Runtime) -> list[Item]:
+    task, texts = runtime.task, _list(request.text)
+    if isinstance(task, ZeroShot):
+        choose = partial(task.decode, top_k=request.top_k, threshold=request.threshold)
+        labels = _labels(request, task)
+        return [Item(partial(task.encode, t, labels, request.long_text), choose) for t in texts]
+    if not isinstance(task, Classify):
+        raise _wrong(request, runtime)
+    decode = partial(task.decode, top_k=request.top_k, threshold=request.threshold)
+    return [Item(partial(task.encode, t, request.long_text), decode) for t in texts]
+
+
+def _labels(request: ClassifyRequest, task: ZeroShot) -> list[str]:
+    labels = request.labels or task.settings.labels
+    if not labels:
+        raise InvalidError(
+            "labels is missing; zeroshot chooses among the names it is given.",
+            'Send "labels": ["one name", "another"].',
+        )
+    for label in labels:
+        check_text(label, "labels")
+    return labels
+
+
+def _qa(request: QaRequest, runtime: Runtime) -> list[Item]:
+    task = runtime.task
+    if not isinstance(task, AnswerQuestions):
+        raise _wrong(request, runtime)
+    questions, documents = _list(request.question), _list(request.context)
+    contexts = [[one] for one in documents] if request.paired else [documents] * len(questions)
+    decode = partial(task.decode, top_k=request.top_k, threshold=request.threshold)
+    return [
+        Item(partial(task.encode, question, context, request.long_text), decode)
+        for question, context in zip(questions, contexts, strict=True)
+    ]
+
+
+def _summarize(request: SummarizeRequest, runtime: Runtime) -> list[Item]:
+    task = runtime.task
+    if not isinstance(task, Summarize):
+        raise _wrong(request, runtime)
+    sentences = request.max_sentences
+    if sentences is None and request.max_words is None:
+        sentences = DEFAULT_SENTENCES
+    decode = partial(task.decode, max_sentences=sentences, max_words=request.max_words)
+    return [
+        Item(partial(task.encode, text, None, request.long_text), decode)
+        for text in _list(request.text)
+    ]
+
+
+def _list(texts: str | list[str]) -> list[str]:
+    return [texts] if isinstance(texts, str) else texts
+
+
+def _wrong(request: TaskRequest, runtime: Runtime) -> InvalidError:
+    """The model exists, but does another job."""
+    model, task = runtime.manifest.model, runtime.manifest.task
+    return InvalidError(
+        f"model {model} does {task}, which this request does not ask for.",
+        f"Post to /{task}, or see /models.",
+    )

@@ -1,0 +1,291 @@
+"""The requests of the REST contract as types, with their limits.
+
+Bytes of JSON in (`decode_request`), a checked request out; every fault becomes `MalformedError`
+(400) or `InvalidError` (422). The OpenAPI document is generated from the same types; `EXAMPLES`
+holds several realistic bodies for every route.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from services.errors import TransferError
+from services.examples import EXAMPLES as EXAMPLES
+from services.windows import LongText
+
+MAX_ITEMS = 1024
+MAX_LABELS = 256
+
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Texts = str | Annotated[list[str], Meta(min_length=1, max_length=MAX_ITEMS)]
+Threshold = Annotated[float, Meta(ge=0, le=1)]
+Handling = Annotated[
+    LongText, Meta(description="Text longer than one window of the model: read all, cut, refuse.")
+]
+
+
+class MalformedError(TransferError):
+    """The body is not JSON."""
+
+    code = "malformed_json"
+    status = 400
+
+
+class InvalidError(TransferError):
+    """The body is JSON, but not what the route takes."""
+
+    code = "invalid_request"
+    status = 422
+
+
+class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A body that knows its own rules beyond the types of its fields."""
+
+    def check(self) -> None:
+        """Raise InvalidError for fields that do not go together."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Lets BentoML's API methods, which know pydantic only, take these types as they are."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(
+            lambda value: value if isinstance(value, cls) else convert_request(value, cls),
+            serialization=core_schema.plain_serializer_function_ser_schema(msgspec.to_builtins),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        """What BentoML's own schema.json says of the type."""
+        _, components = msgspec.json.schema_components([cls], ref_template="#/$defs/{name}")
+        own = components.pop(cls.__name__)
+        return {**own, "$defs": components} if components else own
+
+
+class ClassifyRequest(Request, frozen=True, kw_only=True):
+    """Label one text or several. With `labels`, the model `zeroshot` chooses among those names."""
+
+    text: Annotated[Texts, Meta(description="One text, or a list of them.")]
+    model: Name | UnsetType = UNSET
+    variant: Name | None = None
+    top_k: Annotated[int, Meta(ge=1, le=1000, description="How many scores to return.")] = 1
+    threshold: Annotated[
+        Threshold | None, Meta(description="Abstain below it; 0 always answers.")
+    ] = None
+    labels: (
+        Annotated[list[Name], Meta(min_length=1, max_length=MAX_LABELS, description="Any names.")]
+        | None
+    ) = None
+    long_text: Handling = "window"
+
+    def check(self) -> None:
+        if self.labels is None:
+            return
+        if len(set(self.labels)) < len(self.labels):
+            raise InvalidError("labels holds a name twice.", "Send each label once.")
+        if self.model not in (UNSET, "zeroshot"):
+            raise InvalidError(
+                f"labels is answered by the model zeroshot, not by {self.model}.",
+                "Leave out model, or labels.",
+            )
+
+
+class QaRequest(Request, frozen=True, kw_only=True):
+    """Answer one question or several from one document, or from several searched together."""
+
+    question: Annotated[Texts, Meta(description="One question, or a list of them.")]
+    context: Annotated[
+        Texts, Meta(description="One document, or a list of documents searched together.")
+    ]
+    model: Name | UnsetType = UNSET
+    variant: Name | None = None
+    top_k: Annotated[int, Meta(ge=1, le=100, description="The answer and alternatives.")] = 1
+    threshold: Annotated[
+        Threshold | None, Meta(description="No answer below it; 0 always answers.")
+    ] = None
+    paired: Annotated[
+        bool, Meta(description="Question i is asked of context i; both are lists of one length.")
+    ] = False
+    long_text: Handling = "window"
+
+    def check(self) -> None:
+        if not self.paired:
+            return
+        if isinstance(self.question, str) or isinstance(self.context, str):
+            raise InvalidError(
+                "paired takes a list for question and a list for context.",
+                "Send two lists of the same length, or leave out paired.",
+            )
+        if len(self.question) != len(self.context):
+            raise InvalidError(
+                f"paired has {len(self.question)} questions and {len(self.context)} contexts.",
+                "Send two lists of the same length.",
+            )
+
+
+class SummarizeRequest(Request, frozen=True, kw_only=True):
+    """Summarize one text or several by their most telling sentences."""
+
+    text: Annotated[Texts, Meta(description="One text, or a list of them.")]
+    model: Name | UnsetType = UNSET
+    variant: Name | None = None
+    max_sentences: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | None,
+        Meta(description="At most so many sentences; 3 unless max_words is given."),
+    ] = None
+    max_words: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)] | None, Meta(description="At most so many words.")
+    ] = None
+    stream: Annotated[bool, Meta(description="Server-sent events, one a sentence.")] = False
+    long_text: Handling = "window"
+
+    def check(self) -> None:
+        if self.stream and not isinstance(self.text, str):
+            raise InvalidError("stream takes one text, not a list.", "Send a string for text.")
+
+
+TaskRequest = ClassifyRequest | QaRequest | SummarizeRequest
+TASKS: dict[str, type[TaskRequest]] = {
+    "classify": ClassifyRequest,
+    "qa": QaRequest,
+    "summarize": SummarizeRequest,
+}
+
+
+class CompareRequest(Request, frozen=True, kw_only=True):
+    """Run one input through the variants of its model."""
+
+    task: Literal["classify", "qa", "summarize"]
+    input: Annotated[dict[str, Any], Meta(description="A request body of that task.")]
+    variants: Annotated[
+        Annotated[list[Name], Meta(min_length=1, max_length=16)] | None,
+        Meta(description="The first is what the others are compared with; default: all loaded."),
+    ] = None
+
+    def check(self) -> None:
+        if self.variants and len(set(self.variants)) < len(self.variants):
+            raise InvalidError("variants holds a name twice.", "Send each variant once.")
+        self.request()
+
+    def request(self) -> TaskRequest:
+        """The input as a request of its task; raises InvalidError naming the field in it."""
+        request = convert_request(self.input, TASKS[self.task], "input")
+        if request.variant is not None:
+            raise InvalidError(
+                "input.variant has no place in a comparison.", "List variants in `variants`."
+            )
+        if isinstance(request, SummarizeRequest) and request.stream:
+            raise InvalidError("input.stream has no place in a comparison.", "Leave it out.")
+        return request
+
+
+class HfClassifyParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hugging Face's own names, as far as the model obeys them."""
+
+    top_k: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    function_to_apply: Literal["softmax"] | None = None
+
+
+class HfClassifyRequest(Request, frozen=True, kw_only=True):
+    """Hugging Face's payload for text classification."""
+
+    inputs: Texts
+    parameters: HfClassifyParameters = HfClassifyParameters()
+
+
+class HfQaInput(Struct, frozen=True, forbid_unknown_fields=True):
+    """One question and its context."""
+
+    question: str
+    context: str
+
+
+class HfQaParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hugging Face's own names, as far as the model obeys them."""
+
+    top_k: Annotated[int, Meta(ge=1, le=100)] | None = None
+    handle_impossible_answer: bool | None = None
+
+
+class HfQaRequest(Request, frozen=True, kw_only=True):
+    """Hugging Face's payload for question answering."""
+
+    inputs: HfQaInput
+    parameters: HfQaParameters = HfQaParameters()
+
+
+class HfSummarizeParameters(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hugging Face's own names; the model picks whole sentences, so spaces are always clean."""
+
+    clean_up_tokenization_spaces: bool | None = None
+    truncation: Literal["do_not_truncate", "longest_first", "only_first"] | None = None
+
+
+class HfSummarizeRequest(Request, frozen=True, kw_only=True):
+    """Hugging Face's payload for summarization."""
+
+    inputs: Texts
+    parameters: HfSummarizeParameters = HfSummarizeParameters()
+
+
+ROUTES: dict[str, type[Request]] = {
+    "/classify": ClassifyRequest,
+    "/qa": QaRequest,
+    "/summarize": SummarizeRequest,
+    "/compare": CompareRequest,
+    "/hf/text-classification": HfClassifyRequest,
+    "/hf/question-answering": HfQaRequest,
+    "/hf/summarization": HfSummarizeRequest,
+}
+
+RequestType = TypeVar("RequestType", bound=Request)
+_DECODERS: dict[type[Request], Any] = {kind: msgspec.json.Decoder(kind) for kind in ROUTES.values()}
+
+
+def decode_request(body: bytes, kind: type[RequestType]) -> RequestType:
+    """JSON bytes to a checked request; raises MalformedError or InvalidError."""
+    try:
+        request: RequestType = _DECODERS[kind].decode(body)
+    except msgspec.ValidationError as error:
+        _refuse(error, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return convert_request(_decode_surrogates(body, error), kind)
+    request.check()
+    return request
+
+
+def convert_request(value: Any, kind: type[RequestType], field: str = "") -> RequestType:
+    """A decoded JSON value to a checked request; raises InvalidError."""
+    try:
+        request = msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        _refuse(error, kind, field)
+    request.check()
+    return request
+
+
+def _decode_surrogates(body: bytes, error: Exception) -> Any:
+    """JSON that msgspec refuses only for half a surrogate pair: a fault of one text, not of the body."""
+    if b"\\u" in body:
+        try:
+            return json.loads(body, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            pass
+    raise MalformedError(f"The body is not JSON: {error}.", "Send one JSON object in UTF-8.")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refuse(error: Exception, kind: type[Request], field: str = "") -> NoReturn:
+    what, _, path = str(error).partition(" - at `$")
+    place = (field + path.rstrip("`")).strip(".")
+    names = ", ".join(one.encode_name for one in msgspec.structs.fields(kind))
+    raise InvalidError(
+        f"{place or 'The body'}: {what}."[:500], f"The fields are {names}; see /docs."
+    ) from error

@@ -1,0 +1,153 @@
+"""Settings of the service: environment variables in, one frozen `Settings` out.
+
+The only place that reads the environment. Everything has a default; a fault names what was found,
+what was expected and what to do, and all faults are reported at once.
+
+    TRANSFER_THREADS=4 TRANSFER_VARIANTS=distilled-int8,zeroshot bentoml serve services.app:Transfer
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from services.errors import UsageError
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK_NAME = "variants.lock.json"
+SUPERVISOR = "TRANSFER_SUPERVISOR_PID"
+
+Provider = Literal["auto", "cpu", "cuda"]
+PROVIDERS: tuple[Provider, ...] = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """variants: patterns (a model, a variant, or model/variant); empty means every published one
+    threads: items worked on at the same time; each uses one core
+    queue_items: items that may wait or run before new ones are refused with 429
+    max_body_bytes: larger request bodies are refused with 413
+    body_timeout_s: a body that takes longer to arrive is refused with 408
+    timeout_s: a request that takes longer is given up with 504
+    lock: the file that names the published variants
+    provider: where graphs run; "auto" is CUDA for fp32 and fp16 where onnxruntime offers it
+    """
+
+    variants: tuple[str, ...] = ()
+    threads: int = field(default_factory=lambda: usable_cores())
+    queue_items: int = 2048
+    max_body_bytes: int = 8_000_000
+    body_timeout_s: float = 10.0
+    timeout_s: float = 30.0
+    lock: Path = ROOT / LOCK_NAME
+    provider: Provider = "auto"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read TRANSFER_<FIELD> for every field; raises UsageError that lists all faults."""
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        faults: list[str] = []
+        for setting in fields(cls):
+            name = f"TRANSFER_{setting.name.upper()}"
+            text = environ.get(name, "").strip()
+            if text:
+                try:
+                    values[setting.name] = _PARSERS[setting.name](text)
+                except ValueError as error:
+                    faults.append(f"{name} is {text!r}; expected {error}.")
+        if faults:
+            raise UsageError(" ".join(faults), "Correct or unset it and start again.")
+        return cls(**values)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise ValueError(f"a whole number of at least {least}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError("a number of seconds above 0")
+    return value
+
+
+def _provider(text: str) -> Provider:
+    for provider in PROVIDERS:
+        if text.lower() == provider:
+            return provider
+    raise ValueError(f"one of {', '.join(PROVIDERS)}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError("names with commas between them, like distilled-int8,intent/full")
+    return names
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "variants": _names,
+    "threads": _at_least(1),
+    "queue_items": _at_least(1),
+    "max_body_bytes": _at_least(1),
+    "body_timeout_s": _seconds,
+    "timeout_s": _seconds,
+    "lock": Path,
+    "provider": _provider,
+}
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity, cut by the container's CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = cores or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass
+    return cores
+
+
+def prepare_bentoml() -> None:
+    """Defaults for BentoML, best called before its import: the store of this checkout, no tracking.
+
+    A Bento has no pyproject.toml beside `services`; there BentoML's own default holds.
+    """
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    if not os.environ.get("BENTOML_HOME") and (ROOT / "pyproject.toml").is_file():
+        os.environ["BENTOML_HOME"] = str(ROOT / ".bentoml")
+
+
+def bentoml_home() -> str:
+    """The configured BENTOML_HOME; empty when BentoML's own default holds."""
+    return os.environ.get("BENTOML_HOME", "")
+
+
+def several_processes() -> bool:
+    """Whether metrics of several processes are put together (BentoML sets the folder)."""
+    return bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+
+
+def become_supervisor() -> None:
+    """Tell the workers started from here whom to stop when a variant cannot be served."""
+    os.environ[SUPERVISOR] = str(os.getpid())
+
+
+def supervisor_pid() -> int | None:
+    """The process that started this worker, if it asked to be told."""
+    text = os.environ.get(SUPERVISOR, "")
+    return int(text) if text.isdigit() and int(text) == os.getppid() else None

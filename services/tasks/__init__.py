@@ -1,0 +1,9 @@
+"""One module per task: encode (text to windows), then decode (graph outputs to an answer).
+
+`services.tasks.classify.Classify`, `.zeroshot.ZeroShot`, `.qa.AnswerQuestions` and
+`.summarize.Summarize` share one shape:
+
+    encoded = task.encode(...)                  # windows to run, and what decode needs
+    outputs = [run(w) for w in encoded.windows] # one dict of unpadded arrays per window
+    result = task.decode(encoded, outputs, ...) # the JSON result of one item
+"""

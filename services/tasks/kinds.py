@@ -1,0 +1,49 @@
+"""Which encode/decode pair fits which kind of graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from services.errors import ArtifactError
+from services.tasks.classify import Classify, ClassifySettings
+from services.tasks.qa import AnswerQuestions, QaSettings
+from services.tasks.summarize import Summarize, SummarizeSettings
+from services.tasks.zeroshot import ZeroShot, ZeroShotSettings
+from services.windows import TextTokenizer
+
+Task = Classify | ZeroShot | AnswerQuestions | Summarize
+
+# kind -> (task class, settings class, graph outputs)
+KINDS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
+    "sequence-classification": (Classify, ClassifySettings, ("logits",)),
+    "zero-shot": (ZeroShot, ZeroShotSettings, ("last_hidden_state",)),
+    "question-answering": (AnswerQuestions, QaSettings, ("start_logits", "end_logits")),
+    "sentence-extraction": (Summarize, SummarizeSettings, ("logits",)),
+}
+
+
+def build_task(
+    kind: str,
+    tokenizer: TextTokenizer,
+    labels: Sequence[str],
+    max_tokens: int,
+    decoding: dict[str, Any],
+) -> Task:
+    """The task of a kind with its settings; raises ArtifactError for an unknown kind or setting."""
+    if kind not in KINDS:
+        raise ArtifactError(f"Kind {kind!r} is unknown; expected one of {', '.join(KINDS)}.")
+    task_class, settings_class, _ = KINDS[kind]
+    names = {item.name for item in fields(settings_class)}
+    unknown = sorted(set(decoding) - names)
+    if unknown:
+        raise ArtifactError(
+            f"Decoding settings {', '.join(unknown)} are unknown; {kind} takes {', '.join(sorted(names))}.",
+            "Export the checkpoint again with this version.",
+        )
+    values = {**decoding, "max_tokens": max_tokens}
+    if "labels" in names:
+        values["labels"] = list(labels)
+    task: Task = task_class(tokenizer, settings_class(**values))
+    return task

@@ -1,0 +1,177 @@
+"""Text to its most telling sentences: every sentence scored with the document as context.
+
+Graph: input_ids, attention_mask, token_type_ids? -> logits (windows, tokens, 1): token
+classification with one label; a sentence's score is the mean over its tokens. After Liu & Lapata
+2019 (BertSumExt), without their extra layers, so that the stock export works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import sentencex  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from services.tasks.base import Encoded, Outputs, Result, sigmoid
+from services.windows import LongText, TextTokenizer, Tokens, checked_tokens, limit
+
+Bounds = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SummarizeSettings:
+    """stride: tokens of earlier sentences repeated at the head of the next window.
+
+    block_trigrams: skip a sentence that repeats three words in a row of a chosen one
+    (Paulus et al. 2018).
+    """
+
+    max_tokens: int = 384
+    stride: int = 64
+    max_sentences: int = 3
+    block_trigrams: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedDocument(Encoded):
+    """sentences: [start, end) in code points; owner: (tokens,) the sentence of each token."""
+
+    sentences: list[Bounds] = field(default_factory=list)
+    owner: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+class Summarize:
+    """Encode and decode for one extractive summarizer."""
+
+    def __init__(self, tokenizer: TextTokenizer, settings: SummarizeSettings) -> None:
+        self.tokenizer = tokenizer
+        self.settings = settings
+
+    def encode(
+        self, text: str, sentences: Sequence[Bounds] | None = None, long_text: LongText = "window"
+    ) -> EncodedDocument:
+        """Windows of whole sentences; `sentences` are found in the text unless given."""
+        tokens = checked_tokens(self.tokenizer, text)
+        room = self.tokenizer.room(self.settings.max_tokens)
+        tokens, truncated = limit(tokens, room, long_text, "text")
+        bounds, owner = _own(tokens, split_sentences(text) if sentences is None else sentences)
+        pieces = _pack(owner, room, min(self.settings.stride, room // 2))
+        windows = self.tokenizer.over(tokens, pieces)
+        return EncodedDocument(windows, [tokens], [text], truncated, bounds, owner)
+
+    def logits(self, encoded: EncodedDocument, outputs: Sequence[Outputs]) -> NDArray[np.float64]:
+        """(sentences,) mean logit of each sentence's tokens over all windows that show them."""
+        sums = np.zeros(len(encoded.sentences))
+        counts = np.zeros(len(encoded.sentences))
+        for window, output in zip(encoded.windows, outputs, strict=True):
+            first, last = window.content
+            owners = encoded.owner[window.first : window.first + last - first]
+            np.add.at(sums, owners, output["logits"][first:last, 0].astype(np.float64))
+            np.add.at(counts, owners, 1.0)
+        return sums / np.maximum(counts, 1.0)
+
+    def decode(
+        self,
+        encoded: EncodedDocument,
+        outputs: Sequence[Outputs],
+        max_sentences: int | None = None,
+        max_words: int | None = None,
+    ) -> Result:
+        text = encoded.texts[0]
+        scores = sigmoid(self.logits(encoded, outputs))
+        if max_sentences is None and max_words is None:
+            max_sentences = self.settings.max_sentences
+        chosen = self._choose(text, encoded.sentences, scores, max_sentences, max_words)
+        sentences = [
+            {"text": text[start:end], "start": start, "end": end, "score": float(score)}
+            for (start, end), score in chosen
+        ]
+        summary = " ".join(" ".join(str(sentence["text"]).split()) for sentence in sentences)
+        return {
+            "summary": summary,
+            "sentences": sentences,
+            "compression": len(summary) / len(text),
+        }
+
+    def _choose(
+        self,
+        text: str,
+        sentences: Sequence[Bounds],
+        scores: NDArray[np.float64],
+        max_sentences: int | None,
+        max_words: int | None,
+    ) -> list[tuple[Bounds, float]]:
+        """The best sentences that fit, in the order of the document."""
+        room_sentences = len(sentences) if max_sentences is None else max_sentences
+        room_words = len(text) if max_words is None else max_words
+        order = [int(i) for i in np.argsort(-scores, kind="stable")]
+        chosen: list[int] = []
+        seen: set[tuple[str, ...]] = set()
+        for index in order:
+            if len(chosen) == room_sentences:
+                break
+            words = text[slice(*sentences[index])].lower().split()
+            grams = set(zip(words, words[1:], words[2:], strict=False))
+            if len(words) > room_words or (self.settings.block_trigrams and grams & seen):
+                continue
+            chosen.append(index)
+            room_words -= len(words)
+            seen |= grams
+        if not chosen:  # not even one sentence fits: the beginning of the best one does
+            best = order[0]
+            return [(_first_words(text, sentences[best], room_words), float(scores[best]))]
+        return [(sentences[i], float(scores[i])) for i in sorted(chosen)]
+
+
+def split_sentences(text: str) -> list[Bounds]:
+    """Sentence bounds as code points, surrounding white space left out."""
+    bounds = []
+    for boundary in sentencex.get_sentence_boundaries("en", text):
+        start, end = boundary["start_index"], boundary["end_index"]
+        piece = text[start:end]
+        start += len(piece) - len(piece.lstrip())
+        end -= len(piece) - len(piece.rstrip())
+        if start < end:
+            bounds.append((start, end))
+    return bounds
+
+
+def _own(tokens: Tokens, sentences: Sequence[Bounds]) -> tuple[list[Bounds], NDArray[np.int64]]:
+    """Which sentence each token belongs to; sentences without a token are left out."""
+    starts = np.array([start for start, _ in sentences], np.int64)
+    token_starts = np.array([start for start, _ in tokens.offsets], np.int64)
+    owner = np.maximum(np.searchsorted(starts, token_starts, side="right") - 1, 0)
+    present, renumbered = np.unique(owner, return_inverse=True)
+    return [sentences[i] for i in present], renumbered.astype(np.int64)
+
+
+def _pack(owner: NDArray[np.int64], room: int, stride: int) -> list[tuple[int, int]]:
+    """Token ranges of whole sentences, at most `room` tokens each.
+
+    A range starts with the last sentences of the one before, as far as they fit into `stride`
+    tokens; a sentence longer than a window is cut.
+    """
+    total = len(owner)
+    firsts = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])  # first token of each sentence
+    pieces: list[tuple[int, int]] = []
+    start = fresh = 0
+    while fresh < total:
+        end = min(start + room, total)
+        if end < total:
+            whole = firsts[np.searchsorted(firsts, end, side="right") - 1]
+            end = int(whole) if whole > fresh else end
+        pieces.append((start, end))
+        fresh = end
+        overlap = firsts[(firsts >= fresh - stride) & (firsts < fresh)]
+        start = int(overlap[0]) if len(overlap) and fresh in firsts else fresh
+    return pieces
+
+
+def _first_words(text: str, bounds: Bounds, max_words: int) -> Bounds:
+    start, end = bounds
+    position = start
+    for word in text[start:end].split()[:max_words]:
+        position = text.index(word, position) + len(word)
+    return start, position

@@ -1,0 +1,73 @@
+"""Through real processes only: Locust patches the standard library of whoever imports it."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from load_tests.bodies import examples
+from load_tests.measure import LoadError, Plan, measure, run_load, run_module
+from load_tests.server import ROOT, Server
+
+SHORT = Plan(settle_s=0.2, single_s=0.5, saturated_s=0.5, users=4)
+
+
+def test_it_runs_as_documented(tiny_server: Server, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "locust", "-f", "load_tests/locustfile.py", "--headless"]
+    command += ["--host", tiny_server.url, "-u", "2", "-r", "2", "-t", "2s", "--only-summary"]
+    command += ["--csv", str(tmp_path / "run"), "ClassifyUser", "SummarizeUser"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "run_stats.csv").read_text().splitlines()))
+    counts = {row["Name"]: int(row["Request Count"]) for row in rows}
+    assert counts["/classify"] > 10
+    assert counts["/summarize (429, shed)"] > 10
+    assert {row["Failure Count"] for row in rows} == {"0"}
+
+
+def test_good_answers_are_timed_one_by_one(tiny_server: Server) -> None:
+    single, saturated = run_load(tiny_server.url, "classify", examples("classify"), SHORT)
+    assert single["users"] == 1
+    assert saturated["users"] == 4
+    for phase in (single, saturated):
+        assert len(phase["latencies_ms"]) > 20
+        assert all(value > 0 for value in phase["latencies_ms"])
+        assert len(set(phase["latencies_ms"])) > len(phase["latencies_ms"]) / 2, "rounded"
+        assert phase["seconds"] == pytest.approx(0.5, abs=0.3)
+        assert phase["failures"] == {}
+        assert phase["shed"] == 0
+        assert phase["generator_cpu"] > 0
+
+
+def test_a_refusal_is_shed_and_not_a_failure(tiny_server: Server) -> None:
+    single, _ = run_load(tiny_server.url, "summarize", examples("summarize"), SHORT)
+    assert single["failures"] == {}
+    assert single["shed"] == pytest.approx(len(single["latencies_ms"]), abs=1)
+
+
+def test_an_answer_of_the_wrong_shape_is_a_failure(tiny_server: Server) -> None:
+    with pytest.raises(LoadError, match="expected a list of 1 results, got 'wrong'"):
+        measure(tiny_server, "qa", [{"question": "q", "context": "c"}], SHORT)
+
+
+def test_a_measurement_has_latency_throughput_and_memory(tiny_server: Server) -> None:
+    row = measure(tiny_server, "classify", examples("classify"), SHORT)
+    assert row["latency_ms"]["p50"] <= row["latency_ms"]["p95"] <= row["latency_ms"]["p99"]
+    assert row["throughput_rps"] > 40
+    assert 5 < row["idle_pss_mb"] <= row["peak_pss_mb"]
+    assert row["load"]["saturated"]["users"] == 4
+    assert row["load"]["single_stream"]["requests"] == row["latency_ms"]["n"]
+
+
+def test_a_failing_process_is_reported_with_its_traceback() -> None:
+    with pytest.raises(LoadError, match="KeyError: 'task'"):
+        run_module("load_tests.drive", {"phases": []}, timeout_s=30)
+
+
+def test_locust_stays_out_of_this_process() -> None:
+    assert "locust" not in sys.modules
+    assert "gevent" not in sys.modules

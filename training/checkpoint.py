@@ -1,0 +1,201 @@
+"""A checkpoint on disk: weights, tokenizer, the resolved recipe, what it is, and its metrics.
+
+    config.json model.safetensors tokenizer.json recipe.yaml checkpoint.json adapter/ metrics.json
+
+`metrics.json` is written last: its existence means that the training finished. `adapter/` is there
+for LoRA, in PEFT's own format; the weights beside it have it merged in.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from services.errors import TransferError
+from services.manifest import Base
+from services.tasks.kinds import KINDS, Task, build_task
+from services.windows import TextTokenizer
+from training.bases import ResolvedBase
+from training.evaluate import Evaluation
+from training.models import count_parameters, unwrapped
+from training.recipe import Recipe
+from training.record import Fit
+
+DESCRIPTION_NAME = "checkpoint.json"
+METRICS_NAME = "metrics.json"
+NOT_DECODING = ("labels", "max_tokens")  # have a place of their own
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint is; everything that export needs besides the weights.
+
+    role: "full" or "distilled"; parent: digest of the teacher's weights
+    layers: the teacher's layers that a student kept
+    """
+
+    model: str
+    kind: str
+    task: str
+    role: str
+    base: dict[str, str]
+    base_source: str
+    recipe_digest: str
+    labels: list[str]
+    max_tokens: int
+    decoding: dict[str, Any] = field(default_factory=dict)
+    parent: str | None = None
+    layers: list[int] = field(default_factory=list)
+    description: str = ""
+    licence: str = ""
+    attribution: str = ""
+    summary_sentences: int = 3
+    out_of_scope: str = ""
+
+
+def describe(recipe: Recipe, base: ResolvedBase, labels: list[str], **changes: Any) -> Description:
+    """A description of what `recipe` trains, before its decoding is chosen."""
+    values: dict[str, Any] = {
+        "model": recipe.name,
+        "kind": recipe.kind,
+        "task": recipe.task,
+        "role": "full",
+        "base": asdict_base(base),
+        "base_source": recipe.base,
+        "recipe_digest": recipe.digest,
+        "labels": labels,
+        "max_tokens": recipe.max_tokens,
+        "decoding": first_decoding(recipe),
+        "description": recipe.description,
+        "licence": recipe.data_licence,
+        "attribution": recipe.data_attribution,
+        "summary_sentences": recipe.summary_sentences,
+        "out_of_scope": recipe.out_of_scope,
+    }
+    return Description(**{**values, **changes})
+
+
+def asdict_base(base: ResolvedBase) -> dict[str, str]:
+    return {"id": base.id, "revision": base.revision, "sha256": base.sha256}
+
+
+def first_decoding(recipe: Recipe) -> dict[str, Any]:
+    if recipe.kind == "seq2seq":
+        return {}
+    decoding: dict[str, Any] = {"stride": recipe.stride}
+    if recipe.kind == "sequence-classification":
+        decoding["multi_label"] = recipe.multi_label
+    return decoding
+
+
+def task_of(description: Description, tokenizer: TextTokenizer) -> Task:
+    return build_task(
+        description.kind,
+        tokenizer,
+        description.labels,
+        description.max_tokens,
+        description.decoding,
+    )
+
+
+def decoding_of(task: Task) -> dict[str, Any]:
+    """The settings of a task that a checkpoint and a manifest store."""
+    return {
+        name: value for name, value in asdict(task.settings).items() if name not in NOT_DECODING
+    }
+
+
+def write_description(folder: Path, description: Description) -> None:
+    write_json(folder / DESCRIPTION_NAME, asdict(description))
+
+
+def read_description(folder: Path) -> Description:
+    """Read `checkpoint.json`; raises TransferError when the folder is no finished checkpoint."""
+    path = folder / DESCRIPTION_NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TransferError(
+            f"{folder} is not a checkpoint: {path.name} cannot be read ({error}).",
+            "Make one with `transfer train RECIPE` or `transfer distill RECIPE`.",
+            code="bad_checkpoint",
+        ) from error
+    unknown = set(values) - {item.name for item in fields(Description)}
+    if unknown or values.get("kind") not in (*KINDS, "seq2seq"):
+        raise TransferError(
+            f"{path} does not fit: {sorted(unknown) or values.get('kind')!r}.",
+            "Train the checkpoint again with this version.",
+            code="bad_checkpoint",
+        )
+    return Description(**values)
+
+
+def save_checkpoint(
+    model: Any,
+    description: Description,
+    recipe: Recipe,
+    tested: Evaluation,
+    trained: Fit,
+    rows: int,
+    trainable: int,
+    out: Path,
+    extra: dict[str, Any],
+) -> Path:
+    """Write weights, recipe and description, and `metrics.json` last.
+
+    rows: training rows; trainable: parameters that moved; extra: more parts of `metrics.json`
+    """
+    model.save_pretrained(out)
+    recipe.save(out / "recipe.yaml")
+    write_description(out, description)
+    shutil.rmtree(out / "steps", ignore_errors=True)
+    record = {
+        "test": {**tested.record(), "data": recipe.data_attribution or "test split"},
+        "train": {
+            **trained.record(),
+            "rows": rows,
+            "strategy": recipe.strategy,
+            "seed": recipe.seed,
+            "parameters": count_parameters(model),
+            "parameters_trained": trainable,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        },
+        **extra,
+    }
+    write_json(out / METRICS_NAME, record)
+    return out
+
+
+def merged(model: Any, out: Path) -> Any:
+    """The plain transformers model; a LoRA adapter is kept beside it and merged in."""
+    if unwrapped(model) is model:
+        return model
+    model.save_pretrained(out / "adapter")
+    return model.merge_and_unload()
+
+
+def base_of(description: Description) -> Base:
+    return Base(**description.base)
+
+
+def refuse_finished(out: Path) -> None:
+    """No stage edits what is finished."""
+    if (out / METRICS_NAME).is_file():
+        raise TransferError(
+            f"{out} already holds a finished checkpoint.",
+            "Choose another folder with `out=DIR`, or remove this one.",
+            code="exists",
+        )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write in one step, so that a reader never sees half of it."""
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    scratch.replace(path)

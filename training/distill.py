@@ -1,0 +1,191 @@
+"""Teacher checkpoint in, distilled checkpoint out; beside it the same student without its teacher.
+
+    transfer distill intent-distilled teacher=checkpoints/intent data=PATH
+
+The student is built from chosen layers of the teacher and learns its softened outputs (Hinton et
+al. 2015). The control has the same shape, the same layers of the *base*, the same steps and seed,
+and labels alone; `metrics.json` holds both and says which won.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from services.errors import UsageError
+from services.manifest import sha256_of
+from services.tasks.kinds import Task
+from training.bases import WEIGHTS, resolve
+from training.checkpoint import (
+    Description,
+    first_decoding,
+    read_description,
+    refuse_finished,
+    task_of,
+    write_json,
+)
+from training.data import Splits, load_data
+from training.decoding import choose_decoding
+from training.evaluate import Evaluation, paired_loss, run
+from training.features import Feature, features
+from training.finetune import (
+    decoding_rows,
+    dev_scorer,
+    record_checkpoint,
+    save_tokenizer,
+    score_test,
+    trainable_rows,
+)
+from training.fit import fit
+from training.models import TorchRunner, build_student, count_parameters, load_model
+from training.recipe import Recipe
+from training.strategies import apply_strategy
+from training.teacher import teacher_outputs
+
+CONTROL = "without-teacher"
+FIT_NAME = "fit.json"
+
+
+def distill(
+    recipe: Recipe, teacher_folder: Path, out: Path, progress: bool = True, control: bool = True
+) -> Path:
+    """Train a student of the checkpoint in `teacher_folder` and write it to `out`.
+
+    Raises UsageError when recipe and teacher do not fit, TransferError when `out` is finished.
+    """
+    refuse_finished(out)
+    parent = read_description(teacher_folder)
+    _refuse_misfit(recipe, parent, teacher_folder)
+    if recipe.kind == "seq2seq":
+        from training.seq2seq import distill_seq2seq
+
+        return distill_seq2seq(recipe, teacher_folder, out, progress)
+    splits = load_data(recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = save_tokenizer(teacher_folder, out)
+    identity = sha256_of(teacher_folder / WEIGHTS)
+    description = _describe_student(recipe, parent, identity)
+    task = task_of(description, tokenizer)
+    windows = features(task, trainable_rows(splits["train"], recipe))
+    teacher = load_model(recipe.kind, teacher_folder)
+    known = teacher_outputs(
+        teacher,
+        recipe.kind,
+        identity,
+        windows,
+        tokenizer.pad_id,
+        out / "teacher",
+        hidden=recipe.hidden_weight > 0,
+    )
+    student = build_student(teacher, recipe.student_layers)
+    plain = (
+        train_control(recipe, parent, task, windows, splits, out / CONTROL, progress)
+        if control
+        else None
+    )
+    scorer = dev_scorer(task, decoding_rows(splits, recipe), recipe)
+    student = _trainable(student, recipe)
+    trainable = count_parameters(student, trainable=True)
+    set_seed(recipe.seed)
+    trained = fit(student, windows, recipe, out, scorer, tokenizer.pad_id, known, progress)
+    comparison = _compare(recipe, teacher, student, plain, task, splits, out)
+    return record_checkpoint(
+        student, task, description, recipe, splits, trained, trainable, out, comparison
+    )
+
+
+def _refuse_misfit(recipe: Recipe, teacher: Description, folder: Path) -> None:
+    if recipe.kind != teacher.kind:
+        raise UsageError(
+            f"{folder} is a {teacher.kind} checkpoint; recipe {recipe.name} is for {recipe.kind}.",
+            "Name a teacher of the same kind.",
+        )
+    if not recipe.student_layers:
+        raise UsageError(
+            f"Recipe {recipe.name} has no student_layers.", "E.g. `student_layers=[0,2,5]`."
+        )
+
+
+def _describe_student(recipe: Recipe, parent: Description, identity: str) -> Description:
+    return replace(
+        parent,
+        role="distilled",
+        parent=identity,
+        layers=recipe.student_layers,
+        recipe_digest=recipe.digest,
+        max_tokens=recipe.max_tokens,
+        decoding=first_decoding(recipe),
+    )
+
+
+def _trainable(student: Any, recipe: Recipe) -> Any:
+    return apply_strategy(student, replace(recipe, strategy="full"))
+
+
+def train_control(
+    recipe: Recipe,
+    parent: Description,
+    task: Task,
+    windows: Sequence[Feature],
+    splits: Splits,
+    folder: Path,
+    progress: bool,
+) -> Any:
+    """The same student without its teacher: same depth and steps, from the base, labels alone.
+
+    Its weights and `fit.json` stay in `folder`, so that a resumed distillation reads them.
+    """
+    if (folder / FIT_NAME).is_file():
+        return load_model(recipe.kind, folder)
+    set_seed(recipe.seed)
+    base = load_model(recipe.kind, resolve(parent.base_source).path, parent.labels)
+    model = _trainable(build_student(base, recipe.student_layers), recipe)
+    scorer = dev_scorer(task, decoding_rows(splits, recipe), recipe)
+    trained = fit(model, windows, recipe, folder, scorer, task.tokenizer.pad_id, progress=progress)
+    model.save_pretrained(folder)
+    shutil.rmtree(folder / "steps", ignore_errors=True)
+    write_json(folder / FIT_NAME, trained.record())
+    return model
+
+
+def _compare(
+    recipe: Recipe,
+    teacher: Any,
+    student: Any,
+    control: Any | None,
+    task: Task,
+    splits: Splits,
+    out: Path,
+) -> dict[str, Any]:
+    """Test scores of teacher, student and control on the same rows."""
+    taught = _tested(recipe, student, task, splits)
+    full = _tested(recipe, teacher, task, splits)
+    record: dict[str, Any] = {
+        "teacher": full.record(),
+        "share_of_teacher": taught.value / max(full.value, 1e-9),
+        "temperature": recipe.temperature,
+        "alpha": recipe.alpha,
+        "hidden_weight": recipe.hidden_weight,
+        "student_layers": recipe.student_layers,
+    }
+    if control is not None:
+        plain = _tested(recipe, control, task, splits)
+        gain, low, high = paired_loss(taught, plain)
+        trained = json.loads((out / CONTROL / FIT_NAME).read_text(encoding="utf-8"))
+        record["without_teacher"] = {**plain.record(), **trained}
+        record["gain_over_without_teacher"] = {"value": gain, "ci_low": low, "ci_high": high}
+        record["distillation_won"] = gain > 0
+    return {"distillation": record}
+
+
+def _tested(recipe: Recipe, model: Any, task: Task, splits: Splits) -> Evaluation:
+    infer = TorchRunner(model, recipe.kind, task.tokenizer.pad_id)
+    rows = decoding_rows(splits, recipe)
+    chosen = choose_decoding(task, rows, *run(task, rows, infer), recipe.out_of_scope)
+    return score_test(chosen, splits, infer, recipe)

@@ -1,0 +1,135 @@
+"""Recipe in, full checkpoint out.
+
+transfer train intent data=clinc150/data_oos_plus.json out=checkpoints/intent
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, set_seed
+
+from services.tasks.kinds import Task
+from services.windows import TextTokenizer
+from training.baselines import baselines
+from training.bases import resolve
+from training.checkpoint import (
+    Description,
+    decoding_of,
+    describe,
+    merged,
+    refuse_finished,
+    save_checkpoint,
+    task_of,
+)
+from training.data import Splits, label_names, load_data
+from training.decoding import choose_decoding
+from training.evaluate import Evaluation, evaluate, run, score
+from training.features import features
+from training.fit import Scorer, fit
+from training.models import TorchRunner, count_parameters, load_model
+from training.recipe import Recipe
+from training.record import Fit
+from training.strategies import apply_strategy
+
+
+def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
+    """Train `recipe` and write a checkpoint to `out`, which must not hold a finished one.
+
+    Raises UsageError (bad recipe or data), BaseError, TransferError (out is taken). Run again after
+    a kill, it goes on from the last checkpoint.
+    """
+    refuse_finished(out)
+    if recipe.kind == "seq2seq":
+        from training.seq2seq import finetune_seq2seq
+
+        return finetune_seq2seq(recipe, out, progress)
+    base = resolve(recipe.base)
+    splits = load_data(recipe)
+    labels = class_names(recipe, splits)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = save_tokenizer(base.path, out)
+    description = describe(recipe, base, labels)
+    task = task_of(description, tokenizer)
+    set_seed(recipe.seed)
+    model = apply_strategy(load_model(recipe.kind, base.path, labels), recipe)
+    trainable = count_parameters(model, trainable=True)
+    rows = trainable_rows(splits["train"], recipe)
+    scorer = dev_scorer(task, decoding_rows(splits, recipe), recipe)
+    trained = fit(
+        model, features(task, rows), recipe, out, scorer, tokenizer.pad_id, progress=progress
+    )
+    extra = baselines(recipe, splits["test"])
+    return record_checkpoint(
+        model, task, description, recipe, splits, trained, trainable, out, extra
+    )
+
+
+def class_names(recipe: Recipe, splits: Splits) -> list[str]:
+    if recipe.kind != "sequence-classification":
+        return []
+    return label_names(splits["train"], recipe.out_of_scope)
+
+
+def save_tokenizer(source: Path, out: Path) -> TextTokenizer:
+    """Copy the base's tokenizer in its fast form, so that `tokenizer.json` is always there."""
+    AutoTokenizer.from_pretrained(source, use_fast=True).save_pretrained(out)
+    return TextTokenizer.load(out / "tokenizer.json")
+
+
+def trainable_rows(rows: Sequence[Any], recipe: Recipe) -> list[Any]:
+    """Training rows without those that are outside of every class."""
+    if not recipe.out_of_scope:
+        return list(rows)
+    return [row for row in rows if row.labels[0] != recipe.out_of_scope]
+
+
+def decoding_rows(splits: Splits, recipe: Recipe) -> list[Any]:
+    """Dev rows, and the training rows outside of every class: no step is taken on them."""
+    if not recipe.out_of_scope:
+        return splits["dev"]
+    outside = [row for row in splits["train"] if row.labels[0] == recipe.out_of_scope]
+    return [*splits["dev"], *outside]
+
+
+def dev_scorer(task: Task, rows: Sequence[Any], recipe: Recipe) -> Scorer:
+    """Score a model on dev, with the decoding that suits it best there."""
+
+    def dev_score(model: Any) -> tuple[str, float]:
+        infer = TorchRunner(model, recipe.kind, task.tokenizer.pad_id, bf16=recipe.bf16)
+        encoded, outputs = run(task, rows, infer)
+        chosen = choose_decoding(task, rows, encoded, outputs, recipe.out_of_scope)
+        found = score(chosen, rows, encoded, outputs, recipe.out_of_scope, recipe.summary_sentences)
+        return found.metric, found.value
+
+    return dev_score
+
+
+def record_checkpoint(
+    model: Any,
+    task: Task,
+    description: Description,
+    recipe: Recipe,
+    splits: Splits,
+    trained: Fit,
+    trainable: int,
+    out: Path,
+    extra: dict[str, Any],
+) -> Path:
+    """Choose the decoding on dev, score on test, and write the checkpoint."""
+    model = merged(model, out)
+    infer = TorchRunner(model, recipe.kind, task.tokenizer.pad_id)
+    rows = decoding_rows(splits, recipe)
+    task = choose_decoding(task, rows, *run(task, rows, infer), recipe.out_of_scope)
+    tested = score_test(task, splits, infer, recipe)
+    described = replace(description, decoding=decoding_of(task))
+    return save_checkpoint(
+        model, described, recipe, tested, trained, len(splits["train"]), trainable, out, extra
+    )
+
+
+def score_test(task: Task, splits: Splits, infer: TorchRunner, recipe: Recipe) -> Evaluation:
+    return evaluate(task, splits["test"], infer, recipe.out_of_scope, recipe.summary_sentences)

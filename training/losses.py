@@ -1,0 +1,95 @@
+"""What is minimized: the task's own loss on labels, and the distance to a teacher.
+
+All functions take the model's outputs and one collated batch (`training.features.collate`) and
+return a scalar tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Batch = Mapping[str, Tensor]
+MASKED = -1e4  # instead of -inf: a difference of two masked logits must stay a number
+
+
+def task_loss(kind: str, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy with the labels; binary where several labels or sentences are chosen."""
+    if kind == "question-answering":
+        start = functional.cross_entropy(_masked(outputs.start_logits, batch), batch["starts"])
+        end = functional.cross_entropy(_masked(outputs.end_logits, batch), batch["ends"])
+        return (start + end) / 2
+    if kind == "sentence-extraction":
+        scores = sentence_logits(outputs.logits, batch)
+        known = batch["sentence_labels"] >= 0
+        return functional.binary_cross_entropy_with_logits(
+            scores[known], batch["sentence_labels"][known]
+        )
+    labels, logits = batch["targets"], outputs.logits.float()
+    if labels.dtype == torch.float32:
+        return functional.binary_cross_entropy_with_logits(logits, labels)
+    return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+
+
+def distillation_loss(kind: str, outputs: Any, batch: Batch, temperature: float) -> Tensor:
+    """Distance to the teacher's softened outputs (Hinton et al. 2015), times temperature squared.
+
+    One label, and start and end of an answer: KL divergence. Several labels: binary cross-entropy
+    with the teacher's softened probabilities. Sentences: squared error of the sentence scores.
+    """
+    if kind == "question-answering":
+        start = soft_targets(
+            _masked(outputs.start_logits, batch),
+            _masked(batch["teacher_start_logits"], batch),
+            temperature,
+        )
+        end = soft_targets(
+            _masked(outputs.end_logits, batch),
+            _masked(batch["teacher_end_logits"], batch),
+            temperature,
+        )
+        return (start + end) / 2
+    if kind == "sentence-extraction":
+        scores = sentence_logits(outputs.logits, batch)
+        teacher_scores = sentence_logits(batch["teacher_logits"], batch)
+        known = batch["sentence_labels"] >= 0
+        return functional.mse_loss(scores[known], teacher_scores[known])
+    student_logits = outputs.logits.float()
+    teacher_logits = batch["teacher_logits"]
+    if batch["targets"].dtype == torch.float32:
+        soft = torch.sigmoid(teacher_logits / temperature)
+        loss = functional.binary_cross_entropy_with_logits(student_logits / temperature, soft)
+        return loss * temperature**2
+    return soft_targets(student_logits, teacher_logits, temperature)
+
+
+def soft_targets(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """KL(teacher || student) at `temperature`, mean over rows, times temperature squared."""
+    student = functional.log_softmax(student_logits / temperature, dim=-1)
+    teacher = functional.log_softmax(teacher_logits / temperature, dim=-1)
+    divergence = functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
+    return divergence * temperature**2
+
+
+def hidden_loss(student_hidden: Tensor, teacher_hidden: Tensor, batch: Batch) -> Tensor:
+    """Mean squared distance of the last hidden states over real tokens (after Jiao et al. 2020)."""
+    mask = batch["attention_mask"].unsqueeze(-1)
+    squared = (student_hidden.float() - teacher_hidden) ** 2 * mask
+    return squared.sum() / (mask.sum() * student_hidden.shape[-1])
+
+
+def sentence_logits(token_logits: Tensor, batch: Batch) -> Tensor:
+    """(windows, sentences) mean of the token logits (windows, tokens, 1) of each sentence."""
+    owner = batch["token_sentence"]  # (windows, tokens), -1 outside of sentences
+    sentences = batch["sentence_labels"].shape[1]
+    one_hot = functional.one_hot(owner.clamp(min=0), sentences) * (owner >= 0).unsqueeze(-1)
+    sums = torch.einsum("wt,wts->ws", token_logits.squeeze(-1).float(), one_hot.float())
+    return sums / one_hot.sum(dim=1).clamp(min=1)
+
+
+def _masked(logits: Tensor, batch: Batch) -> Tensor:
+    return logits.float().masked_fill(batch["attention_mask"] == 0, MASKED)

@@ -1,0 +1,176 @@
+"""Torch models by kind: loading, running windows, and building students from teachers' layers."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+
+from services.errors import UsageError
+from services.tasks.base import Outputs
+from services.tasks.kinds import KINDS
+from services.windows import Window
+from training.features import to_tensors
+
+AUTO_CLASSES: dict[str, Any] = {
+    "sequence-classification": transformers.AutoModelForSequenceClassification,
+    "question-answering": transformers.AutoModelForQuestionAnswering,
+    "sentence-extraction": transformers.AutoModelForTokenClassification,
+    "seq2seq": transformers.AutoModelForSeq2SeqLM,
+    "zero-shot": transformers.AutoModel,
+}
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+LAYER = re.compile(r"^(?P<head>.*\b(?:layer|layers|block))\.(?P<number>\d+)\.(?P<tail>.+)$")
+
+
+def load_model(kind: str, folder: Path, labels: Sequence[str] = (), **config: Any) -> Any:
+    """The checkpoint in `folder` with the head of its kind; a new head starts from the seed."""
+    if kind == "sequence-classification" and labels:
+        config["num_labels"] = len(labels)
+        config["id2label"] = dict(enumerate(labels))
+        config["label2id"] = {label: i for i, label in enumerate(labels)}
+    if kind == "sentence-extraction":
+        config["num_labels"] = 1
+    transformers.logging.set_verbosity_error()  # "some weights are new" is the point here
+    return AUTO_CLASSES[kind].from_pretrained(folder, dtype=torch.float32, **config)
+
+
+def model_inputs(model: nn.Module) -> list[str]:
+    """Which of our inputs the model's forward takes."""
+    taken = inspect.signature(unwrapped(model).forward).parameters
+    return [name for name in INPUTS if name in taken]
+
+
+def unwrapped(model: Any) -> Any:
+    """The transformers model inside a PEFT model."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+class TorchRunner:
+    """Runs windows through a torch model: an `Infer` for `training.evaluate`.
+
+    Windows are sorted by length and batched by tokens; outputs come back unpadded, in order.
+    """
+
+    def __init__(
+        self, model: nn.Module, kind: str, pad_id: int, batch_tokens: int = 4096, bf16: bool = False
+    ) -> None:
+        self.model = model
+        self.outputs = KINDS[kind][2]
+        self.pad_id = pad_id
+        self.batch_tokens = batch_tokens
+        self.bf16 = bf16
+        self.inputs = model_inputs(model)
+
+    def __call__(self, windows: Sequence[Window]) -> list[Outputs]:
+        results: list[Outputs] = [{} for _ in windows]
+        training = self.model.training
+        self.model.eval()
+        for batch in token_batches([len(window) for window in windows], self.batch_tokens):
+            feeds = to_tensors([windows[i] for i in batch], self.pad_id, self.inputs)
+            for i, output in zip(batch, self._run(feeds), strict=True):
+                results[i] = output
+        self.model.train(training)
+        return results
+
+    def _run(self, feeds: Mapping[str, Tensor]) -> list[Outputs]:
+        device = device_of(self.model)
+        feeds = {name: tensor.to(device) for name, tensor in feeds.items()}
+        lengths = feeds["attention_mask"].sum(dim=1).tolist()
+        width = feeds["attention_mask"].shape[1]
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            output = self.model(**feeds)
+        arrays = {name: getattr(output, name).float().cpu().numpy() for name in self.outputs}
+        per_token = {name: self._per_token(name, array, width) for name, array in arrays.items()}
+        return [
+            {
+                name: np.array(a[row, :length] if per_token[name] else a[row])
+                for name, a in arrays.items()
+            }
+            for row, length in enumerate(lengths)
+        ]
+
+    def _per_token(self, name: str, array: np.ndarray[Any, Any], width: int) -> bool:
+        return name != "logits" or array.ndim == 3
+
+
+def token_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Indices in batches of similar length, each at most `batch_tokens` after padding."""
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
+            batches.append(batch)
+            batch = []
+        batch.append(index)
+    return [*batches, batch] if batch else batches
+
+
+# Students
+
+
+def build_student(teacher: Any, layers: Sequence[int]) -> Any:
+    """A model of the teacher's shape with only the chosen layers, weights copied.
+
+    For encoder-decoder models the decoder is thinned and the encoder kept (Shleifer & Rush 2020).
+    Raises UsageError for layers that the teacher does not have.
+    """
+    config = teacher.config.to_dict()
+    key = _depth_key(teacher.config)
+    depth = config[key]
+    if not layers or min(layers) < 0 or max(layers) >= depth or len(set(layers)) < len(layers):
+        raise UsageError(
+            f"student_layers is {list(layers)}; expected different layers of 0 to {depth - 1}.",
+            f"E.g. student_layers={list(range(0, depth, 2))}.",
+        )
+    config[key] = len(layers)
+    student = type(teacher)(type(teacher.config).from_dict(config))
+    student.load_state_dict(thinned(teacher.state_dict(), layers, _thinned_part(teacher.config)))
+    return student
+
+
+def _depth_key(config: Any) -> str:
+    names = ("decoder_layers", "num_decoder_layers") if config.is_encoder_decoder else ()
+    for name in (*names, "num_hidden_layers", "n_layers", "num_layers"):
+        if name in config.to_dict():
+            return name
+    raise UsageError(f"{config.model_type} names no number of layers that can be thinned.")
+
+
+def _thinned_part(config: Any) -> str:
+    return "decoder." if config.is_encoder_decoder else ""
+
+
+def thinned(
+    state: Mapping[str, Tensor], layers: Sequence[int], part: str = ""
+) -> dict[str, Tensor]:
+    """Keep the chosen layers of `part` and number them anew.
+
+    T5 keeps its relative positions in the first layer alone; they stay with the student's first.
+    """
+    kept: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        match = LAYER.match(name)
+        if match is None or part not in match["head"] + ".":
+            kept[name] = tensor
+        elif int(match["number"]) in layers:
+            new = list(layers).index(int(match["number"]))
+            kept[f"{match['head']}.{new}.{match['tail']}"] = tensor
+        if match and part in match["head"] + "." and "relative_attention_bias" in name:
+            kept[f"{match['head']}.0.{match['tail']}"] = tensor
+    return kept
+
+
+def count_parameters(model: nn.Module, trainable: bool = False) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)

@@ -1,0 +1,208 @@
+"""A recipe: the YAML file that says how one checkpoint is trained.
+
+    load_recipe("training/recipes/intent.yaml", ["data=clinc/data_oos_plus.json", "epochs=3"])
+
+`extends: other.yaml` starts from another recipe of the same folder, so a preset holds only what
+differs. Unknown keys and wrong types are refused, all at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from services.errors import UsageError
+
+RECIPES = Path(__file__).parent / "recipes"
+KINDS = ("sequence-classification", "question-answering", "sentence-extraction", "seq2seq")
+STRATEGIES = ("head", "full", "lora")
+TASK_OF_KIND = {
+    "sequence-classification": "classify",
+    "question-answering": "qa",
+    "sentence-extraction": "summarize",
+    "seq2seq": "summarize",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All keys of a recipe, with their units; what is not set keeps the default shown here.
+
+    name: of the model it makes, e.g. "intent"
+    kind: the shape of the job; decides the head, the loss and the task it serves
+    base: "embedded", a folder, or a hub id
+    data: a file, a folder with train/dev/test files, or a Hugging Face data set id
+    data_config: configuration name of a hub data set
+    columns: our field -> the data's column (a name, or a position in files without a header)
+    splits: train/dev/test -> the data's names (a name or a list); dev is cut from train if absent
+    label_separator: splits one cell into several labels (multi-label)
+    label_names: file beside the data, or list, that turns label numbers into names
+    out_of_scope: the label that means "none of these": never trained as a class, used to set the
+        threshold below which the classifier abstains
+    null_ratio: qa: questions without an answer added per question, each with another paragraph of
+        the same article
+    train_rows, dev_rows, test_rows: use at most that many (0: all), drawn by seed
+    summary_sentences: sentences in a summary when the summarizer is evaluated
+    strategy: head (only the new layers), full, lora
+    freeze_embeddings: full: keep token, position and type embeddings as they are
+    max_steps: stop after that many optimizer steps (0: `epochs` decides)
+    batch_size: windows per step and process; accumulate: steps per update
+    evaluations: times per training that the dev set is scored and a checkpoint is kept
+    patience: stop after that many scorings without a better one (0: never)
+    bf16: autocast to bfloat16
+    student_layers: distill: the teacher's layers that the student is built from (the decoder's
+        for seq2seq)
+    temperature, alpha: distill: soft targets at that temperature count alpha, the labels 1 - alpha
+        (Hinton et al. 2015)
+    hidden_weight: distill: weight of the distance between the last hidden states
+    """
+
+    name: str
+    kind: str
+    description: str = ""
+    base: str = "embedded"
+    data: str = ""
+    data_config: str = ""
+    data_licence: str = ""
+    data_attribution: str = ""
+    columns: dict[str, str | int] = field(default_factory=dict)
+    splits: dict[str, str | list[str]] = field(default_factory=dict)
+    label_separator: str = "|"
+    label_names: str | list[str] = ""
+    out_of_scope: str = ""
+    multi_label: bool = False
+    null_ratio: float = 0.0
+    train_rows: int = 0
+    dev_rows: int = 0
+    test_rows: int = 0
+    summary_sentences: int = 3
+    max_tokens: int = 256
+    max_target_tokens: int = 64
+    stride: int = 32
+    strategy: str = "full"
+    freeze_embeddings: bool = True
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.05
+    epochs: float = 3.0
+    max_steps: int = 0
+    batch_size: int = 16
+    accumulate: int = 1
+    learning_rate: float = 1e-4
+    warmup_ratio: float = 0.06
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.0
+    evaluations: int = 4
+    patience: int = 0
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    seed: int = 7
+    student_layers: list[int] = field(default_factory=list)
+    temperature: float = 2.0
+    alpha: float = 0.7
+    hidden_weight: float = 0.0
+
+    @property
+    def task(self) -> str:
+        return TASK_OF_KIND[self.kind]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the resolved recipe; where the data lies does not count."""
+        content = {**asdict(self), "data": ""}
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+    def save(self, path: Path) -> None:
+        path.write_text(yaml.safe_dump(asdict(self), sort_keys=False), encoding="utf-8")
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file (or the name of a preset) and apply `key=value` overrides."""
+    return parse_recipe({**_read(find_recipe(path)), **parse_overrides(overrides)}, str(path))
+
+
+def find_recipe(path: str | Path) -> Path:
+    """`path` as it is, or the preset of that name."""
+    for candidate in (Path(path), RECIPES / f"{path}", RECIPES / f"{path}.yaml"):
+        if candidate.is_file():
+            return candidate
+    presets = ", ".join(sorted(preset.stem for preset in RECIPES.glob("*.yaml")))
+    raise UsageError(
+        f"No recipe {path!s}; expected a YAML file or a preset.", f"Presets: {presets}."
+    )
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """`["max_steps=3", "strategy=lora"]` to typed values; raises UsageError without a `=`."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UsageError(f"{override!r} is not key=value.", "Write e.g. `max_steps=3`.")
+        values[key] = yaml.safe_load(value) if value else ""
+    return values
+
+
+def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
+    """Check keys, types and choices; raises UsageError that lists every fault."""
+    known = {item.name: item for item in fields(Recipe)}
+    faults = [_unknown_key(key, known) for key in values if key not in known]
+    faults += [f"{key} is missing" for key in ("name", "kind") if not values.get(key)]
+    checked: dict[str, Any] = {}
+    for key in values.keys() & known.keys():
+        try:
+            checked[key] = msgspec.convert(values[key], _hint(key), strict=False)
+        except msgspec.ValidationError as error:
+            faults.append(f"{key}: {values[key]!r} does not fit ({error})")
+    faults += _wrong_choices(checked)
+    if faults:
+        raise UsageError(
+            f"{origin}: " + "; ".join(faults) + ".", "See training/recipe.py for all keys."
+        )
+    return Recipe(**checked)
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path in seen:
+        raise UsageError(f"{path} extends itself.", "Remove the `extends` that closes the circle.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML: {error}.", "Mend the line it names.") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds {type(values).__name__}; expected keys and values.")
+    parent = values.pop("extends", None)
+    return {**(_read(path.parent / parent, (*seen, path)) if parent else {}), **values}
+
+
+def _hint(key: str) -> Any:
+    import typing
+
+    return typing.get_type_hints(Recipe)[key]
+
+
+def _unknown_key(key: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+
+
+def _wrong_choices(values: Mapping[str, Any]) -> list[str]:
+    faults = []
+    for key, choices in (("kind", KINDS), ("strategy", STRATEGIES)):
+        if key in values and values[key] not in choices:
+            faults.append(f"{key} is {values[key]!r}; expected one of {', '.join(choices)}")
+    for key in ("batch_size", "accumulate", "evaluations", "lora_r", "max_tokens"):
+        if key in values and values[key] < 1:
+            faults.append(f"{key} is {values[key]}; expected at least 1")
+    if not 0.0 <= values.get("alpha", 0.0) <= 1.0:
+        faults.append(f"alpha is {values['alpha']}; expected 0 to 1")
+    if values.get("stride", 0) * 2 > values.get("max_tokens", 256):
+        faults.append(f"stride is {values['stride']}; expected at most half of max_tokens")
+    return faults

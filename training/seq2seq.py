@@ -1,0 +1,260 @@
+"""Generated summaries: fine-tuning BART and T5 families, and shrinking them.
+
+Distilling is shrink-and-fine-tune with pseudo-labels (Shleifer & Rush 2020): the student keeps the
+encoder and some decoder layers and learns the people's summaries together with the teacher's own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import (
+    AutoTokenizer,
+    DataCollatorForSeq2Seq,
+    EarlyStoppingCallback,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    set_seed,
+)
+
+from services.manifest import sha256_of
+from training.bases import WEIGHTS, resolve
+from training.checkpoint import (
+    describe,
+    merged,
+    read_description,
+    save_checkpoint,
+    write_json,
+)
+from training.data import Document, Splits, digest, load_data
+from training.evaluate import Evaluation, paired_loss, score_summaries
+from training.fit import last_checkpoint, training_arguments
+from training.models import build_student, count_parameters, device_of, load_model
+from training.recipe import Recipe
+from training.record import Fit
+from training.strategies import apply_strategy
+
+Pair = tuple[str, str]  # text, summary
+
+
+class Pairs(Dataset[dict[str, list[int]]]):
+    """Tokenized (text, summary) pairs, cut at the recipe's lengths."""
+
+    def __init__(self, pairs: Sequence[Pair], tokenizer: Any, recipe: Recipe) -> None:
+        texts = [text for text, _ in pairs]
+        summaries = [summary for _, summary in pairs]
+        self._inputs = tokenizer(texts, truncation=True, max_length=recipe.max_tokens)
+        self._labels = tokenizer(
+            text_target=summaries, truncation=True, max_length=recipe.max_target_tokens
+        )
+        self.lengths = [len(ids) for ids in self._inputs["input_ids"]]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        return {
+            "input_ids": self._inputs["input_ids"][index],
+            "attention_mask": self._inputs["attention_mask"][index],
+            "labels": self._labels["input_ids"][index],
+        }
+
+
+class SummaryTrainer(Seq2SeqTrainer):
+    """Scored on dev by the ROUGE of generated summaries."""
+
+    def __init__(self, scorer: Callable[[Any], Evaluation], **options: Any) -> None:
+        super().__init__(**options)
+        self.scorer = scorer
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        found = self.scorer(self.model)
+        metrics = {f"{metric_key_prefix}_score": found.value}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+
+def finetune_seq2seq(recipe: Recipe, out: Path, progress: bool = True) -> Path:
+    """Train an encoder-decoder on (text, summary) pairs; see `training.finetune.finetune`."""
+    base = resolve(recipe.base)
+    splits = load_data(recipe)
+    tokenizer = _save_tokenizer(base.path, out)
+    set_seed(recipe.seed)
+    model = apply_strategy(load_model(recipe.kind, base.path), recipe)
+    trainable = count_parameters(model, trainable=True)
+    trained = _fit(model, _gold(splits["train"]), tokenizer, recipe, splits, out, progress)
+    description = describe(recipe, base, [])
+    model = merged(model, out)
+    tested = _tested(model, tokenizer, recipe, splits["test"])
+    rows = len(splits["train"])
+    return save_checkpoint(model, description, recipe, tested, trained, rows, trainable, out, {})
+
+
+def distill_seq2seq(recipe: Recipe, teacher_folder: Path, out: Path, progress: bool = True) -> Path:
+    """Shrink and fine-tune on labels and pseudo-labels; the control sees labels alone."""
+    parent = read_description(teacher_folder)
+    splits = load_data(recipe)
+    tokenizer = _save_tokenizer(teacher_folder, out)
+    identity = sha256_of(teacher_folder / WEIGHTS)
+    teacher = load_model(recipe.kind, teacher_folder)
+    pseudo = pseudo_labels(teacher, tokenizer, splits["train"], recipe, out / "teacher", identity)
+    gold = _gold(splits["train"])
+    taught = gold[: round((1 - recipe.alpha) * len(gold))] + pseudo if recipe.alpha < 1 else pseudo
+    steps = {"max_steps": recipe.max_steps or _steps(len(taught), recipe)}
+    recipe_equal_steps = replace(recipe, **steps)
+    results: dict[str, Any] = {}
+    for name, pairs, folder in (
+        ("control", gold, out / "without-teacher"),
+        ("student", taught, out),
+    ):
+        set_seed(recipe.seed)
+        student = build_student(teacher, recipe.student_layers)
+        trained = _fit(student, pairs, tokenizer, recipe_equal_steps, splits, folder, progress)
+        results[name] = (student, trained, _tested(student, tokenizer, recipe, splits["test"]))
+    student, trained, tested = results["student"]
+    full = _tested(teacher, tokenizer, recipe, splits["test"])
+    gain, low, high = paired_loss(tested, results["control"][2])
+    extra = {
+        "distillation": {
+            "teacher": full.record(),
+            "share_of_teacher": tested.value / max(full.value, 1e-9),
+            "alpha": recipe.alpha,
+            "student_layers": recipe.student_layers,
+            "pseudo_labels": len(pseudo),
+            "without_teacher": {**results["control"][2].record(), **results["control"][1].record()},
+            "gain_over_without_teacher": {"value": gain, "ci_low": low, "ci_high": high},
+            "distillation_won": gain > 0,
+        }
+    }
+    description = replace(
+        parent,
+        role="distilled",
+        parent=identity,
+        layers=recipe.student_layers,
+        recipe_digest=recipe.digest,
+    )
+    trainable = count_parameters(student, trainable=True)
+    rows = len(splits["train"])
+    return save_checkpoint(
+        student, description, recipe, tested, trained, rows, trainable, out, extra
+    )
+
+
+def pseudo_labels(
+    teacher: Any,
+    tokenizer: Any,
+    rows: Sequence[Document],
+    recipe: Recipe,
+    folder: Path,
+    identity: str,
+) -> list[Pair]:
+    """The teacher's own summaries of the training texts, written once and read ever after."""
+    key = digest(identity + "\n".join(row.text for row in rows))[:16]
+    cache = folder / f"summaries-{key}.json"
+    if not cache.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(cache, generate(teacher, tokenizer, [row.text for row in rows], recipe, beams=4))
+    summaries = json.loads(cache.read_text(encoding="utf-8"))
+    return [(row.text, summary) for row, summary in zip(rows, summaries, strict=True)]
+
+
+def generate(
+    model: Any, tokenizer: Any, texts: Sequence[str], recipe: Recipe, beams: int = 1
+) -> list[str]:
+    """Summaries by beam search (greedy for one beam), in the order of the texts."""
+    device = device_of(model)
+    training = model.training
+    model.eval()
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    summaries = [""] * len(texts)
+    for start in range(0, len(order), recipe.batch_size):
+        chosen = order[start : start + recipe.batch_size]
+        batch = tokenizer(
+            [texts[i] for i in chosen],
+            truncation=True,
+            max_length=recipe.max_tokens,
+            padding=True,
+            return_tensors="pt",
+        ).to(device)
+        with torch.inference_mode():
+            written = model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                max_new_tokens=recipe.max_target_tokens,
+                num_beams=beams,
+            )
+        for i, ids in zip(chosen, written, strict=True):
+            summaries[i] = tokenizer.decode(ids, skip_special_tokens=True).strip()
+    model.train(training)
+    return summaries
+
+
+def _fit(
+    model: Any,
+    pairs: Sequence[Pair],
+    tokenizer: Any,
+    recipe: Recipe,
+    splits: Splits,
+    out: Path,
+    progress: bool,
+) -> Fit:
+    data = Pairs(pairs, tokenizer, recipe)
+    arguments = training_arguments(
+        recipe, out / "steps", len(pairs), progress, make=Seq2SeqTrainingArguments
+    )
+    arguments.group_by_length = True
+    trainer = SummaryTrainer(
+        partial(_dev_score, tokenizer, recipe, splits["dev"]),
+        model=model,
+        args=arguments,
+        train_dataset=data,
+        eval_dataset=data,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=-100),
+        callbacks=[EarlyStoppingCallback(recipe.patience)] if recipe.patience else [],
+    )
+    started = time.monotonic()
+    result = trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    scores = [entry for entry in trainer.state.log_history if "eval_score" in entry]
+    return Fit(
+        time.monotonic() - started,
+        result.global_step,
+        round((trainer.state.epoch or 0.0) * sum(data.lengths)),
+        max((entry["eval_score"] for entry in scores), default=0.0),
+        [{"step": entry["step"], "score": entry["eval_score"]} for entry in scores],
+    )
+
+
+def _dev_score(tokenizer: Any, recipe: Recipe, rows: Sequence[Document], model: Any) -> Evaluation:
+    return _tested(model, tokenizer, recipe, rows)
+
+
+def _tested(model: Any, tokenizer: Any, recipe: Recipe, rows: Sequence[Document]) -> Evaluation:
+    return score_summaries(rows, generate(model, tokenizer, [row.text for row in rows], recipe))
+
+
+def _gold(rows: Sequence[Document]) -> list[Pair]:
+    return [(row.text, row.references[0]) for row in rows]
+
+
+def _steps(windows: int, recipe: Recipe) -> int:
+    return max(1, round(windows * recipe.epochs / (recipe.batch_size * recipe.accumulate)))
+
+
+def _save_tokenizer(source: Path, out: Path) -> Any:
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer.save_pretrained(out)
+    return tokenizer

@@ -1,0 +1,289 @@
+"""The command line: one thin verb per stage.
+
+    transfer VERB --help
+
+Exit codes: 0 done, 1 the work failed or a gate did not hold, 2 wrong usage. Human words go to
+stderr, results to stdout; `--json` makes them machine-readable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from services.errors import TransferError, UsageError
+from services.settings import ROOT, Settings, prepare_bentoml
+
+WORK = ROOT / ".cache"
+ADAPTERS = ROOT / "adapters"
+CHECKPOINTS = Path("checkpoints")
+TASKS = ("classify", "qa", "summarize")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    options = parser().parse_args(arguments)
+    prepare_bentoml()
+    try:
+        return int(options.verb(options) or 0)
+    except UsageError as error:
+        return _fail(error, 2)
+    except TransferError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(error: TransferError, code: int) -> int:
+    print(f"transfer: {error}", file=sys.stderr)
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog="transfer", description=(__doc__ or "").splitlines()[0])
+    verbs = root.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    build = _verb(verbs, "build", run_build, "adapters to verified, published variants")
+    build.add_argument("models", nargs="*", help="only these models")
+    build.add_argument("--fp16", action="store_true", help="also fp16 variants, where CUDA is")
+
+    train = _verb(verbs, "train", run_train, "fine-tune a recipe")
+    train.add_argument("recipe", help="a preset or a YAML file")
+    train.add_argument(
+        "settings", nargs="*", metavar="key=value", help="out=DIR, data=PATH, any key"
+    )
+
+    distill = _verb(verbs, "distill", run_distill, "distill a student from a teacher checkpoint")
+    distill.add_argument("recipe", help="a preset or a YAML file")
+    distill.add_argument(
+        "settings", nargs="*", metavar="key=value", help="teacher=DIR, out=DIR, data=PATH, any key"
+    )
+    distill.add_argument(
+        "--no-control", action="store_true", help="skip the same student without its teacher"
+    )
+
+    export = _verb(verbs, "export", run_export, "checkpoint to verified, published variants")
+    export.add_argument("checkpoint", type=Path)
+    export.add_argument(
+        "settings", nargs="*", metavar="key=value", help="data=PATH of the test rows"
+    )
+    export.add_argument(
+        "--unmeasured", action="store_true", help="publish without the release gate"
+    )
+    export.add_argument("--fp16", action="store_true", help="also fp16, where CUDA is")
+
+    pack = _verb(verbs, "pack", run_pack, "checkpoint to an adapter that ships, with its card")
+    pack.add_argument("checkpoint", type=Path)
+    pack.add_argument("adapter", type=Path, help="e.g. adapters/intent/full")
+    pack.add_argument("settings", nargs="*", metavar="key=value", help="data=PATH, rank=64")
+
+    serve = _verb(verbs, "serve", run_serve, "serve the published variants over REST")
+    serve.add_argument("--port", type=int, default=3000)
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--variants", default="", help="e.g. distilled-int8,zeroshot or intent/full")
+
+    demo = _verb(verbs, "demo", run_demo, "serve, show one call for each route, go on serving")
+    demo.add_argument("--port", type=int, default=3000)
+    demo.add_argument("--once", action="store_true", help="stop after the calls")
+
+    predict = _verb(verbs, "predict", run_predict, "answer stdin, one text or JSON body per line")
+    predict.add_argument("task", choices=TASKS)
+    predict.add_argument("--model", default="")
+    predict.add_argument("--variant", default="")
+    predict.add_argument("--question", default="", help="qa: asked of every line")
+
+    compare = _verb(verbs, "compare", run_compare, "quality, agreement, size and speed of variants")
+    compare.add_argument("model")
+    compare.add_argument("--data", type=Path, help="labelled rows; the sample data without it")
+
+    bench = _verb(verbs, "bench", run_bench, "load tests and the trade-off report")
+    bench.add_argument("--quick", action="store_true", help="a few seconds for each variant")
+    bench.add_argument("--out", type=Path, default=Path("reports"))
+    bench.add_argument("--models", default="", help="only these, with commas")
+
+    _verb(verbs, "models", run_models, "the published variants")
+    doctor = _verb(verbs, "doctor", run_doctor, "what this machine has, and what is wrong with it")
+    doctor.add_argument("--port", type=int, default=3000)
+    return root
+
+
+def _verb(
+    verbs: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str
+) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=text.capitalize() + "."
+    )
+    made.add_argument("--json", action="store_true", help="machine-readable output")
+    made.set_defaults(verb=run)
+    return made
+
+
+def _print(options: argparse.Namespace, content: Any, human: str) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False) if options.json else human)
+
+
+def _settings(values: Sequence[str], *ours: str) -> tuple[dict[str, str], list[str]]:
+    """Our own `key=value` settings, and the rest, which are recipe keys."""
+    own = {v.partition("=")[0]: v.partition("=")[2] for v in values if v.partition("=")[0] in ours}
+    return own, [value for value in values if value.partition("=")[0] not in ours]
+
+
+# Verbs
+
+
+def run_build(options: argparse.Namespace) -> None:
+    from export.build import build
+    from training.data import sample_rows
+
+    lock = Settings.from_environment().lock
+    fp16, bar = options.fp16, sys.stderr.isatty()
+    tags = build(ADAPTERS, WORK / "build", lock, sample_rows, options.models, fp16, bar)
+    _print(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
+
+
+def run_train(options: argparse.Namespace) -> None:
+    from training.finetune import finetune
+    from training.recipe import load_recipe
+
+    own, keys = _settings(options.settings, "out")
+    recipe = load_recipe(options.recipe, keys)
+    out = finetune(recipe, Path(own.get("out") or CHECKPOINTS / recipe.name), sys.stderr.isatty())
+    _print_metrics(options, out)
+
+
+def run_distill(options: argparse.Namespace) -> None:
+    from training.distill import distill
+    from training.recipe import load_recipe
+
+    own, keys = _settings(options.settings, "out", "teacher")
+    recipe = load_recipe(options.recipe, keys)
+    teacher = Path(own.get("teacher") or CHECKPOINTS / recipe.name)
+    out = Path(own.get("out") or CHECKPOINTS / f"{recipe.name}-distilled")
+    distill(recipe, teacher, out, sys.stderr.isatty(), control=not options.no_control)
+    _print_metrics(options, out)
+
+
+def _print_metrics(options: argparse.Namespace, checkpoint: Path) -> None:
+    metrics = json.loads((checkpoint / "metrics.json").read_text(encoding="utf-8"))
+    test, train = metrics["test"], metrics["train"]
+    lines = [
+        f"{checkpoint}: {test['metric']} {test['value']:.4f} "
+        f"[{test['ci_low']:.4f}, {test['ci_high']:.4f}] on {test['n']} test rows",
+        f"{train['wall_time_s']:.0f} s, {train['tokens_per_s']} tokens/s",
+    ]
+    if plain := metrics.get("distillation", {}).get("without_teacher"):
+        won = (
+            "distillation won" if metrics["distillation"]["distillation_won"] else "it did not win"
+        )
+        lines.append(f"the same student without its teacher: {plain['value']:.4f} ({won})")
+    _print(options, {"checkpoint": str(checkpoint), **metrics}, "\n".join(lines))
+
+
+def run_export(options: argparse.Namespace) -> None:
+    from export.checkpoint import export_checkpoint
+    from training.data import load_data, sample_rows
+    from training.recipe import load_recipe
+
+    rows = None
+    if not options.unmeasured:
+        recipe = load_recipe(options.checkpoint / "recipe.yaml", options.settings)
+        rows = load_data(recipe)["test"]
+    lock = Settings.from_environment().lock
+    tags = export_checkpoint(
+        options.checkpoint, WORK / "export", lock, sample_rows, rows, fp16=options.fp16
+    )
+    _print(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
+
+
+def run_pack(options: argparse.Namespace) -> None:
+    from export.release import release
+    from training.data import load_data, sample_rows
+    from training.recipe import load_recipe
+
+    own, keys = _settings(options.settings, "rank")
+    recipe = load_recipe(options.checkpoint / "recipe.yaml", keys)
+    rows, rank = load_data(recipe)["test"], int(own.get("rank", 0))
+    card = release(options.checkpoint, options.adapter, WORK / "pack", rows, sample_rows, rank)
+    quality = card["quality"]
+    human = "  ".join(f"{name} {quality[name]['value']:.4f}" for name in quality)
+    _print(options, card, f"{options.adapter}: {human}")
+
+
+def run_serve(options: argparse.Namespace) -> int:
+    import os
+
+    from services.demo import serve_command
+
+    if options.variants:
+        os.environ["TRANSFER_VARIANTS"] = options.variants
+    Settings.from_environment()  # all faults now, in one line
+    os.chdir(ROOT)
+    # Replaced, not started: signals reach BentoML's supervisor directly.
+    os.execv(sys.executable, serve_command(options.host, options.port))
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    from services.demo import demo
+
+    Settings.from_environment()
+    return demo(options.port, options.once)
+
+
+def run_predict(options: argparse.Namespace) -> None:
+    from services.predict import predict_lines
+
+    choices = {"model": options.model, "variant": options.variant, "question": options.question}
+    for answer in predict_lines(options.task, sys.stdin, Settings.from_environment(), **choices):
+        print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def run_compare(options: argparse.Namespace) -> None:
+    from export.compare import compare_variants, table
+    from training.data import rows_for, sample_rows
+
+    def rows_of(kind: str, labels: Sequence[str], multi_label: bool) -> Sequence[Any]:
+        if options.data:
+            return rows_for(kind, options.data, multi_label)
+        return sample_rows(kind)
+
+    report = compare_variants(
+        options.model, Settings.from_environment(), rows_of, bool(options.data)
+    )
+    _print(options, report, table(report))
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    from load_tests.report import bench
+
+    models = [name for name in options.models.split(",") if name] or None
+    path = bench(quick=options.quick, out=options.out, models=models)
+    print(path)
+
+
+def run_models(options: argparse.Namespace) -> None:
+    from services.registry import published_models, read_lock
+
+    entries = published_models(read_lock(Settings.from_environment().lock))
+    rows = [
+        f"{row['model']:12}{row['variant']:16}{row['size_bytes'] / 1e6:7.1f} MB  {row['path']}"
+        for row in entries
+    ]
+    _print(options, {"models": entries}, "\n".join(rows))
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    from export.doctor import examine
+
+    findings = examine(Settings.from_environment(), options.port)
+    marks = {True: "ok  ", False: "FAIL", None: "    "}
+    human = "\n".join(f"{marks[f['ok']]} {f['name']:12} {f['found']}" for f in findings)
+    _print(options, {"findings": findings}, human)
+    return 1 if any(finding["ok"] is False for finding in findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
