@@ -128,8 +128,24 @@ def _print(options: argparse.Namespace, content: Any, human: str) -> None:
 
 def _settings(values: Sequence[str], *ours: str) -> tuple[dict[str, str], list[str]]:
     """Our own `key=value` settings, and the rest, which are recipe keys."""
-    own = {v.partition("=")[0]: v.partition("=")[2] for v in values if v.partition("=")[0] in ours}
-    return own, [value for value in values if value.partition("=")[0] not in ours]
+    mine = [value for value in values if value.partition("=")[0] in ours and "=" in value]
+    own = {name: text for name, _, text in (value.partition("=") for value in mine)}
+    return own, [value for value in values if value not in mine]
+
+
+def _checkpoint_recipe(checkpoint: Path, keys: Sequence[str]) -> Any:
+    """The recipe that a finished checkpoint was trained with."""
+    from training.checkpoint import read_description
+    from training.recipe import load_recipe
+
+    read_description(checkpoint)  # says so when the folder is no checkpoint
+    return load_recipe(checkpoint / "recipe.yaml", keys)
+
+
+def _rank(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"rank is {text!r}; expected a whole number.", "E.g. rank=64; 0 for int8.")
+    return int(text)
 
 
 # Verbs
@@ -186,12 +202,10 @@ def _print_metrics(options: argparse.Namespace, checkpoint: Path) -> None:
 def run_export(options: argparse.Namespace) -> None:
     from export.checkpoint import export_checkpoint
     from training.data import load_data, sample_rows
-    from training.recipe import load_recipe
 
     rows = None
     if not options.unmeasured:
-        recipe = load_recipe(options.checkpoint / "recipe.yaml", options.settings)
-        rows = load_data(recipe)["test"]
+        rows = load_data(_checkpoint_recipe(options.checkpoint, options.settings))["test"]
     lock = Settings.from_environment().lock
     tags = export_checkpoint(
         options.checkpoint, WORK / "export", lock, sample_rows, rows, fp16=options.fp16
@@ -202,11 +216,10 @@ def run_export(options: argparse.Namespace) -> None:
 def run_pack(options: argparse.Namespace) -> None:
     from export.release import release
     from training.data import load_data, sample_rows
-    from training.recipe import load_recipe
 
     own, keys = _settings(options.settings, "rank")
-    recipe = load_recipe(options.checkpoint / "recipe.yaml", keys)
-    rows, rank = load_data(recipe)["test"], int(own.get("rank", 0))
+    rank = _rank(own.get("rank", "0"))
+    rows = load_data(_checkpoint_recipe(options.checkpoint, keys))["test"]
     card = release(options.checkpoint, options.adapter, WORK / "pack", rows, sample_rows, rank)
     quality = card["quality"]
     human = "  ".join(f"{name} {quality[name]['value']:.4f}" for name in quality)
@@ -261,7 +274,7 @@ def run_bench(options: argparse.Namespace) -> None:
 
     models = [name for name in options.models.split(",") if name] or None
     path = bench(quick=options.quick, out=options.out, models=models)
-    print(path)
+    _print(options, {"report": str(path)}, str(path))
 
 
 def run_models(options: argparse.Namespace) -> None:

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer
 
 from export.delta import apply_delta, encode_delta
-from services.errors import ArtifactError
+from export.place import new_folder
+from services.errors import ArtifactError, TransferError
 from services.manifest import sha256_of
 from training.bases import ResolvedBase, resolve
 from training.checkpoint import (
@@ -44,43 +46,77 @@ PEFT_CONFIG = "adapter_config.json"
 def pack(checkpoint: Path, out: Path, rank: int = 0) -> Path:
     """Write the adapter of `checkpoint` to `out`: PEFT's files for LoRA, else the difference.
 
-    rank: of the stored difference of matrices; 0 keeps all of it in int8
+    The difference is also what is kept of a LoRA whose files lack a part of the head.
+
+    rank: of the stored difference of matrices; 0 keeps all of it in int8. What `out` held before
+    is gone. Raises TransferError for an unfinished checkpoint, ArtifactError for another base.
     """
-    description = read_description(checkpoint)
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copy(checkpoint / DESCRIPTION_NAME, out / DESCRIPTION_NAME)
-    lora = checkpoint / "adapter" / PEFT_NAME
-    if lora.is_file():
-        shutil.copy(lora, out / PEFT_NAME)
-        shutil.copy(lora.with_name(PEFT_CONFIG), out / PEFT_CONFIG)
-        weights, method = PEFT_NAME, "lora"
-    else:
-        tuned = load_model(description.kind, checkpoint).state_dict()
-        save_file(encode_delta(_reference(description), tuned, rank), out / DELTA_NAME)
-        weights, method = DELTA_NAME, f"svd-{rank}" if rank else "int8"
-    record = {"method": method, "weights": weights, "sha256": sha256_of(out / weights)}
-    write_json(out / RECORD_NAME, record)
+    description, metrics = read_description(checkpoint), read_metrics(checkpoint)
+    base = resolve(description.base_source)
+    refuse_other_base(description, base, checkpoint)
+    shape, reference = _on_base(description, base)
+    new = shape.state_dict().keys() - reference.keys()
+    with new_folder(out) as scratch:
+        if _is_whole_lora(checkpoint / "adapter" / PEFT_NAME, new):
+            weights, method = _pack_lora(checkpoint / "adapter", description, scratch), "lora"
+        else:
+            tuned = load_model(description.kind, checkpoint).state_dict()
+            weights, method = DELTA_NAME, f"svd-{rank}" if rank else "int8"
+            save_file(encode_delta(reference, tuned, rank), scratch / weights)
+        shutil.copy(checkpoint / DESCRIPTION_NAME, scratch / DESCRIPTION_NAME)
+        write_json(scratch / CARD_NAME, metrics)
+        record = {"method": method, "weights": weights, "sha256": sha256_of(scratch / weights)}
+        write_json(scratch / RECORD_NAME, record)
     return out
+
+
+def _is_whole_lora(weights: Path, new: Set[str]) -> bool:
+    """Whether PEFT's file is there and holds every tensor that the base does not have.
+
+    PEFT keeps the heads that it knows by name; of DistilBERT's it leaves out `pre_classifier`.
+    """
+    if not weights.is_file():
+        return False
+    with safe_open(weights, "pt") as file:
+        return new <= {key.removeprefix("base_model.model.") for key in file.keys()}  # noqa: SIM118
+
+
+def _pack_lora(folder: Path, description: Description, out: Path) -> str:
+    """PEFT's two files; its config names the base by a path of this machine, ours by its id."""
+    shutil.copy(folder / PEFT_NAME, out / PEFT_NAME)
+    config = json.loads((folder / PEFT_CONFIG).read_text(encoding="utf-8"))
+    write_json(out / PEFT_CONFIG, {**config, "base_model_name_or_path": description.base["id"]})
+    return PEFT_NAME
 
 
 def unpack(adapter: Path, out: Path) -> Path:
     """Rebuild the checkpoint of an adapter in `out`; raises ArtifactError for a damaged one."""
-    record = read_record(adapter)
+    record, card = read_record(adapter), read_card(adapter)
     description = read_description(adapter)
     base = resolve(description.base_source)
     refuse_other_base(description, base, adapter)
-    if record["method"] == "lora":
-        plain = load_model(description.kind, base.path, description.labels)
-        model: Any = PeftModel.from_pretrained(plain, str(adapter)).merge_and_unload()
-    else:
-        model = _shape(description, base)
-        model.load_state_dict(apply_delta(_on_base(model, description), _weights(adapter)))
-    out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
-    AutoTokenizer.from_pretrained(base.path, use_fast=True).save_pretrained(out)
-    shutil.copy(adapter / DESCRIPTION_NAME, out / DESCRIPTION_NAME)
-    shutil.copy(adapter / CARD_NAME, out / METRICS_NAME)
+    try:
+        model = _tuned(adapter, record["method"], description, base)
+    except (RuntimeError, ValueError, KeyError) as error:  # torch, PEFT: tensors that do not fit
+        raise ArtifactError(
+            f"{adapter / record['weights']} does not fit its base: {str(error).splitlines()[0]}",
+            "Pack the checkpoint again with this version.",
+        ) from error
+    with new_folder(out) as scratch:
+        model.save_pretrained(scratch)
+        AutoTokenizer.from_pretrained(base.path, use_fast=True).save_pretrained(scratch)
+        shutil.copy(adapter / DESCRIPTION_NAME, scratch / DESCRIPTION_NAME)
+        write_json(scratch / METRICS_NAME, card)
     return out
+
+
+def _tuned(adapter: Path, method: str, description: Description, base: ResolvedBase) -> Any:
+    if method == "lora":
+        plain = load_model(description.kind, base.path, description.labels)
+        return PeftModel.from_pretrained(plain, str(adapter)).merge_and_unload()
+    model, reference = _on_base(description, base)
+    model.load_state_dict(apply_delta(reference, _weights(adapter)))
+    return model
 
 
 def read_record(adapter: Path) -> dict[str, str]:
@@ -90,7 +126,7 @@ def read_record(adapter: Path) -> dict[str, str]:
         record: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
         weights = adapter / record["weights"]
         found = sha256_of(weights)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             f"{adapter} is not a complete adapter ({error}).", "Check it out again with git."
         ) from error
@@ -103,8 +139,29 @@ def read_record(adapter: Path) -> dict[str, str]:
 
 
 def read_card(adapter: Path) -> dict[str, Any]:
-    card: dict[str, Any] = json.loads((adapter / CARD_NAME).read_text(encoding="utf-8"))
+    """`card.json`: what was measured."""
+    path = adapter / CARD_NAME
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{path} cannot be read ({error}).", "Check it out again with git."
+        ) from error
     return card
+
+
+def read_metrics(checkpoint: Path) -> dict[str, Any]:
+    """`metrics.json`; raises TransferError for a checkpoint whose training did not finish."""
+    path = checkpoint / METRICS_NAME
+    try:
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TransferError(
+            f"{checkpoint} is not a finished checkpoint: {METRICS_NAME} cannot be read ({error}).",
+            "Let its training end: run the same command again, it goes on where it stopped.",
+            code="bad_checkpoint",
+        ) from error
+    return metrics
 
 
 def refuse_other_base(description: Description, base: ResolvedBase, adapter: Path) -> None:
@@ -117,22 +174,20 @@ def refuse_other_base(description: Description, base: ResolvedBase, adapter: Pat
         )
 
 
-def _shape(description: Description, base: ResolvedBase) -> Any:
-    """A model of the checkpoint's shape: the base with its head, thinned to the kept layers."""
-    model = load_model(description.kind, base.path, description.labels)
-    return build_student(model, description.layers) if description.layers else model
+def _on_base(description: Description, base: ResolvedBase) -> tuple[Any, dict[str, Tensor]]:
+    """A model of the checkpoint's shape, and what of it the difference is taken from.
 
-
-def _reference(description: Description) -> dict[str, Tensor]:
-    """What the difference is taken from: the base's own weights in the checkpoint's shape."""
-    return _on_base(_shape(description, resolve(description.base_source)), description)
-
-
-def _on_base(model: Any, description: Description) -> dict[str, Tensor]:
-    """The state dict without a head that started from random numbers."""
-    state: Mapping[str, Tensor] = model.state_dict()
-    prefix = f"{model.base_model_prefix}."
-    return {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
+    That is the base's own weights, thinned to the kept layers, without everything that the base
+    does not have and that starts from random numbers: a new head, or a pooler.
+    """
+    model, info = load_model(
+        description.kind, base.path, description.labels, output_loading_info=True
+    )
+    if description.layers:
+        model = build_student(model, description.layers)
+    new = set(info["missing_keys"])
+    state: dict[str, Tensor] = model.state_dict()
+    return model, {name: tensor for name, tensor in state.items() if name not in new}
 
 
 def _weights(adapter: Path) -> dict[str, Tensor]:

@@ -24,11 +24,11 @@ from tqdm import tqdm
 from export.adapter import CARD_NAME, RECORD_NAME, read_card, unpack
 from export.publish import publish, write_lock
 from export.variants import Source, export_variants
-from services.errors import UsageError
-from services.manifest import MANIFEST_NAME, sha256_of
-from services.registry import read_lock
+from services.errors import ArtifactError, UsageError
+from services.manifest import sha256_of
+from services.registry import check_variant, read_lock, variant_path
 from services.tasks.zeroshot import ZeroShotSettings
-from training.bases import EMBEDDED, ResolvedBase, resolve
+from training.bases import EMBEDDED, EMBEDDED_SHA256, ResolvedBase, resolve
 from training.checkpoint import (
     DESCRIPTION_NAME,
     Description,
@@ -56,7 +56,7 @@ def find_jobs(adapters: Path, models: Sequence[str] = ()) -> list[Job]:
     """All adapters, and zeroshot; raises UsageError for a model that is not there."""
     jobs = [
         Job(folder.parent.name, folder.name, folder)
-        for folder in sorted(adapters.glob("*/*"))
+        for folder in sorted(adapters.glob("[!.]*/[!.]*"))
         if (folder / RECORD_NAME).is_file()
     ]
     jobs.append(Job(ZEROSHOT, "full", None))
@@ -79,6 +79,8 @@ def build(
     """Build, verify and publish; returns "model/variant" -> tag of everything published.
 
     work: folder for checkpoints, variants and stamps; rows_of: sample rows by kind
+    The lock keeps what others published: without `models` as far as it is still in the store.
+    Raises UsageError, ArtifactError or GateError; then the lock is what it was.
     """
     jobs = find_jobs(adapters, models)
     stamps_file = work / STAMPS_NAME
@@ -100,8 +102,22 @@ def build(
             else:
                 bar.update(per_job)
             published.update(tags)
-    write_lock(lock, published, keep=bool(models))
+    kept = {} if models else _others(lock, {job.model for job in jobs})
+    write_lock(lock, {**kept, **published}, keep=bool(models))
     return read_lock(lock)
+
+
+def _others(lock: Path, models: set[str]) -> dict[str, str]:
+    """Published variants of models that are not built here: what `transfer export` made."""
+    try:
+        known = read_lock(lock)
+    except ArtifactError:  # not there yet, or damaged: this build writes it anew
+        return {}
+    return {
+        key: tag
+        for key, tag in known.items()
+        if key.split("/")[0] not in models and _all_stored({key: tag})
+    }
 
 
 def _show(bar: Any, job: Job, variant: str) -> None:
@@ -123,8 +139,19 @@ def _build_one(
 
 def adapter_source(adapter: Path, work: Path, rows_of: RowsOf) -> Source:
     """The checkpoint that an adapter stands for, rebuilt below `work`."""
+    refuse_misplaced(read_description(adapter), adapter)
     checkpoint = unpack(adapter, work / "checkpoints" / adapter.parent.name / adapter.name)
     return checkpoint_source(checkpoint, read_card(adapter), rows_of)
+
+
+def refuse_misplaced(description: Description, adapter: Path) -> None:
+    """An adapter lies in MODEL/ROLE: its folder and its variants have the same name."""
+    expected = f"{description.model}/{description.role}"
+    if f"{adapter.parent.name}/{adapter.name}" != expected:
+        raise UsageError(
+            f"{adapter} is no place for the adapter of {expected}.",
+            f"Name a folder that ends in {expected}.",
+        )
 
 
 def checkpoint_source(checkpoint: Path, card: dict[str, Any], rows_of: RowsOf) -> Source:
@@ -178,6 +205,7 @@ def stamp_of(job: Job, fp16: bool) -> str:
         sources += sorted(job.folder.glob("*.safetensors"))
     for path in [*sources, *sorted(Path(__file__).parent.glob("*.py"))]:
         hasher.update(sha256_of(path).encode())
+    hasher.update(repr((EMBEDDED_SHA256, ZeroShotSettings())).encode())
     for library in (torch, onnxruntime, transformers):
         hasher.update(f"{library.__name__}=={library.__version__}".encode())
     return hasher.hexdigest()[:16]
@@ -192,14 +220,10 @@ def _read_stamps(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _all_stored(tags: dict[str, str]) -> bool:
-    import bentoml
-    from bentoml.exceptions import NotFound
-
-    for tag in tags.values():
-        try:
-            stored = Path(bentoml.models.get(tag).path)
-        except NotFound:
-            return False
-        if not (stored / MANIFEST_NAME).is_file():
-            return False
+    """Whether the store holds all of them undamaged, so that building again mends what is not."""
+    try:
+        for tag in tags.values():
+            check_variant(variant_path(tag))
+    except ArtifactError:
+        return False
     return True

@@ -38,7 +38,7 @@ def card_text(adapter: Path, description: Description, card: Mapping[str, Any]) 
         "## Limits",
         LIMITS[description.kind],
         "## Made by",
-        _commands(adapter, description),
+        _commands(description, read_record(adapter)["method"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -107,13 +107,14 @@ def _distillation(card: Mapping[str, Any]) -> list[str]:
     return ["## Distillation", text]
 
 
-def _commands(adapter: Path, description: Description) -> str:
+def _commands(description: Description, method: str) -> str:
     model = description.model
     verb, recipe = (
         ("train", model) if description.role == "full" else ("distill", f"{model}-distilled")
     )
     checkpoint = f"checkpoints/{model}" + ("" if description.role == "full" else "-distilled")
+    rank = f" rank={method.removeprefix('svd-')}" if method.startswith("svd-") else ""
     return (
         f"    transfer {verb} {recipe} data=PATH\n"
-        f"    transfer pack {checkpoint} adapters/{model}/{description.role} data=PATH"
+        f"    transfer pack {checkpoint} adapters/{model}/{description.role} data=PATH{rank}"
     )

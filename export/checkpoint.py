@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from export.adapter import read_metrics
 from export.build import RowsOf, checkpoint_source
-from export.publish import publish, write_lock
+from export.publish import publish, refuse_name, write_lock
 from export.release import measure_release
 from export.variants import export_variants
-from training.checkpoint import METRICS_NAME, read_description
+from training.checkpoint import read_description
 
 
 def export_checkpoint(
@@ -24,7 +24,8 @@ def export_checkpoint(
 ) -> dict[str, str]:
     """Export, verify, measure on `test_rows` (None: not), publish; "model/variant" -> tag."""
     description = read_description(checkpoint)
-    metrics = json.loads((checkpoint / METRICS_NAME).read_text(encoding="utf-8"))
+    metrics = read_metrics(checkpoint)
+    refuse_name(description.model)
     source = checkpoint_source(checkpoint, metrics, rows_of)
     folders = export_variants(source, work, fp16)
     if test_rows is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from services.errors import UsageError
+from services.manifest import Manifest
 from services.registry import VARIANTS, read_lock, variant_path
 from services.runtime import Runtime
 from services.settings import Settings
@@ -38,12 +39,30 @@ def compare_variants(
             raise UsageError("zeroshot has no labels of its own.", "Compare it over POST /compare.")
         multi_label = bool(runtime.manifest.decoding.get("multi_label"))
         rows = rows_of(runtime.manifest.kind, runtime.manifest.labels, multi_label)
+        outside = out_of_scope(runtime.manifest, rows) if labelled and not multi_label else ""
         started = time.perf_counter()
-        found = evaluate(runtime.task, rows, runtime.infer)
+        found = evaluate(runtime.task, rows, runtime.infer, outside)
         seconds = time.perf_counter() - started
         first = first or found
         entries.append(_entry(runtime, found, first, seconds, len(rows), labelled))
     return {"model": model, "rows": entries[0]["n"], "variants": entries}
+
+
+def out_of_scope(manifest: Manifest, rows: Sequence[Any]) -> str:
+    """The one label of the rows that the classifier does not know; it should abstain on these.
+
+    Raises UsageError when there are more: then the rows are not of its job.
+    """
+    if manifest.kind != "sequence-classification":
+        return ""
+    unknown = sorted({label for row in rows for label in row.labels} - set(manifest.labels))
+    if len(unknown) > 1:
+        raise UsageError(
+            f"The rows have labels that {manifest.model} does not know: {', '.join(unknown[:10])}; "
+            "expected at most one, for what is outside of its classes.",
+            "Give rows with the model's own labels, or name columns text and label.",
+        )
+    return unknown[0] if unknown else ""
 
 
 def _folders(model: str, lock: Path) -> list[Path]:

@@ -25,7 +25,7 @@ def encode_delta(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], rank: 
     stored: Tensors = {}
     for name, tensor in tuned.items():
         if name not in base or base[name].shape != tensor.shape:
-            stored[f"{name}.new"] = tensor.half()
+            stored[f"{name}.new"] = tensor.half().contiguous()
         elif not torch.equal(base[name], tensor):
             stored.update(_encode(name, tensor.float() - base[name].float(), rank))
     return stored
@@ -43,7 +43,7 @@ def apply_delta(base: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> Ten
                 f"The adapter changes {name}, which the base does not have.",
                 "Use the base that the adapter's checkpoint.json names.",
             )
-        tuned[name] = tuned[name].float() + _decode(name, stored)
+        tuned[name] = tuned[name].float() + _decode(name, stored).reshape(tuned[name].shape)
     return tuned
 
 
@@ -57,7 +57,8 @@ def _tensor_name(key: str) -> str:
 
 def _encode(name: str, change: Tensor, rank: int) -> Tensors:
     if change.ndim < 2:
-        return {f"{name}.add": change.half()}
+        return {f"{name}.add": change.half().contiguous()}
+    change = change.flatten(1)
     if not rank or rank >= min(change.shape):
         return _quantized(name, change)
     u, values, v = torch.linalg.svd(change, full_matrices=False)
@@ -80,7 +81,7 @@ def _quantized(name: str, matrix: Tensor) -> Tensors:
     """Symmetric int8, one scale for each row."""
     scale = (matrix.abs().amax(dim=1) / 127.0).clamp(min=6e-8).half()
     rounded = (matrix / scale.float()[:, None]).round().clamp(-127, 127)
-    return {f"{name}.int8": rounded.to(torch.int8), f"{name}.scale": scale}
+    return {f"{name}.int8": rounded.to(torch.int8).contiguous(), f"{name}.scale": scale}
 
 
 def _restored(name: str, stored: Mapping[str, Tensor]) -> Tensor:

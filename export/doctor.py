@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ Finding = dict[str, Any]
 def examine(settings: Settings, port: int) -> list[Finding]:
     """One finding per question: name, found, ok (True, False, or None where nothing is asked)."""
     return [
-        _finding("python", platform.python_version(), platform.python_version() >= "3.11"),
+        _python(),
         _finding("cpu", f"{usable_cores()} cores, {', '.join(cpu_flags()) or 'no known flags'}"),
         _finding("memory", f"{memory_gb():.1f} GB"),
         _runtime(),
@@ -35,6 +36,10 @@ def examine(settings: Settings, port: int) -> list[Finding]:
         _variants(settings),
         _port(port),
     ]
+
+
+def _python() -> Finding:
+    return _finding("python", platform.python_version(), sys.version_info >= (3, 11))
 
 
 def _finding(name: str, found: str, ok: bool | None = None) -> Finding:
@@ -77,8 +82,10 @@ def _runtime() -> Finding:
 
 
 def _gpu() -> Finding:
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return _finding("gpu", f"unknown: onnxruntime cannot be imported ({error})", False)
     providers = onnxruntime.get_available_providers()
     return _finding("gpu", "CUDA" if "CUDAExecutionProvider" in providers else "none")
 
@@ -112,6 +119,8 @@ def _port(port: int) -> Finding:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return _finding("port", f"{port} is taken; use --port", False)
+        except OverflowError:
+            return _finding("port", f"{port} is no port; use --port with 1 to 65535", False)
+        except OSError as error:
+            return _finding("port", f"{port} cannot be used ({error.strerror}); use --port", False)
     return _finding("port", f"{port} is free", True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -15,15 +17,27 @@ def to_int8(graph: Path, out: Path) -> Path:
 
     The graph must not be fused: quantizing a fused one fails on a missing type, or is slower.
     """
-    logging.getLogger().setLevel(logging.ERROR)  # it advises a pre-processing that changes nothing
-    quantize_dynamic(
-        graph,
-        out,
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        extra_options={"MatMulConstBOnly": True},
-    )
+    with _quiet():  # it advises a pre-processing that changes nothing
+        quantize_dynamic(
+            graph,
+            out,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
     return out
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Only errors from the root logger, which ONNX Runtime's tools write to."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def to_fp16(graph: Path, out: Path) -> Path:

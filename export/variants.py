@@ -3,7 +3,8 @@
     variants/intent/full/{model.onnx,tokenizer.json,manifest.json}
 
 A variant is made in a scratch folder beside its place and moved there when its gate held and its
-manifest is written, so a folder with that name is always complete.
+manifest is written, so a folder with that name is always complete, and nothing stays of a refused
+one.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from typing import Any
 import msgspec
 import onnxruntime as ort
 
+from export.place import new_folder
 from export.quantize import to_fp16, to_int8
 from export.to_onnx import OPSET, graph_names, to_onnx
 from export.verify import MIN_ROWS, GateError, compare, require_agreement, require_parity
 from services.errors import TransferError
-from services.manifest import Manifest, Parity, Quality, describe_files, write_manifest
+from services.manifest import Manifest, Quality, describe_files, write_manifest
 from services.registry import GRAPH_NAME, TOKENIZER_NAME
 from services.runtime import CPU, CUDA, Runtime
 from services.tasks.kinds import Task
@@ -81,50 +83,42 @@ def export_variants(
 
 
 def _fp32(source: Source, out: Path) -> Path:
-    folder, scratch = _places(source, out, "fp32")
-    kind = source.description.kind
-    to_onnx(source.model, kind, source.tokenizer_file, scratch)
-    _keep_only(scratch, {GRAPH_NAME, TOKENIZER_NAME})
-    manifest = make_manifest(source, scratch, "fp32")
-    write_manifest(scratch, manifest)
-    runtime = Runtime.load(scratch)
-    task = _verified_task(runtime.task, source.rows)
-    torch_runner = TorchRunner(source.model, kind, runtime.task.tokenizer.pad_id, batch_tokens=2048)
-    parity = compare(task, source.rows, torch_runner, runtime.infer)
-    require_parity(manifest.name, parity)
-    return _finish(scratch, folder, manifest, parity)
+    folder, kind = _place(source, out, "fp32"), source.description.kind
+    with new_folder(folder) as scratch:
+        to_onnx(source.model, kind, source.tokenizer_file, scratch)
+        _keep_only(scratch, {GRAPH_NAME, TOKENIZER_NAME})
+        manifest = make_manifest(source, scratch, "fp32")
+        write_manifest(scratch, manifest)
+        runtime = Runtime.load(scratch)
+        task = _verified_task(runtime.task, source.rows)
+        torch_runner = TorchRunner(source.model, kind, task.tokenizer.pad_id, batch_tokens=2048)
+        parity = compare(task, source.rows, torch_runner, runtime.infer)
+        require_parity(manifest.name, parity)
+        write_manifest(scratch, msgspec.structs.replace(manifest, parity=parity))
+    return folder
 
 
 def _smaller(source: Source, parent: Path, out: Path, precision: str) -> Path:
-    folder, scratch = _places(source, out, precision)
-    scratch.mkdir(parents=True)
+    folder = _place(source, out, precision)
     make = to_int8 if precision == "int8" else to_fp16
-    make(parent / GRAPH_NAME, scratch / GRAPH_NAME)
-    shutil.copy(parent / TOKENIZER_NAME, scratch / TOKENIZER_NAME)
-    manifest = make_manifest(source, scratch, precision)
-    write_manifest(scratch, manifest)
-    runtime, reference = Runtime.load(scratch), Runtime.load(parent)
-    task = _verified_task(runtime.task, source.rows)
-    parity = compare(task, source.rows, reference.infer, runtime.infer)
     floor = source.card.get("int8_agreement", INT8_AGREEMENT)
-    require_agreement(manifest.name, parity, floor if precision == "int8" else FP16_AGREEMENT)
-    return _finish(scratch, folder, manifest, parity)
+    with new_folder(folder) as scratch:
+        make(parent / GRAPH_NAME, scratch / GRAPH_NAME)
+        shutil.copy(parent / TOKENIZER_NAME, scratch / TOKENIZER_NAME)
+        manifest = make_manifest(source, scratch, precision)
+        write_manifest(scratch, manifest)
+        runtime, reference = Runtime.load(scratch), Runtime.load(parent)
+        task = _verified_task(runtime.task, source.rows)
+        parity = compare(task, source.rows, reference.infer, runtime.infer)
+        require_agreement(manifest.name, parity, floor if precision == "int8" else FP16_AGREEMENT)
+        write_manifest(scratch, msgspec.structs.replace(manifest, parity=parity))
+    return folder
 
 
-def _places(source: Source, out: Path, precision: str) -> tuple[Path, Path]:
-    """Where the variant will be, and an empty place to make it."""
-    folder = (
-        out / source.description.model / (source.description.role + PRECISION_SUFFIX[precision])
-    )
-    scratch = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(scratch, ignore_errors=True)
-    return folder, scratch
-
-
-def _finish(scratch: Path, folder: Path, manifest: Manifest, parity: Parity) -> Path:
-    write_manifest(scratch, msgspec.structs.replace(manifest, parity=parity))
-    shutil.rmtree(folder, ignore_errors=True)
-    return scratch.rename(folder)
+def _place(source: Source, out: Path, precision: str) -> Path:
+    """Where the variant will be."""
+    description = source.description
+    return out / description.model / (description.role + PRECISION_SUFFIX[precision])
 
 
 def _keep_only(folder: Path, names: set[str]) -> None:

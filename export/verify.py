@@ -13,10 +13,10 @@ import numpy as np
 
 from services.errors import TransferError
 from services.manifest import Parity
-from services.tasks.base import Encoded, Outputs
+from services.tasks.base import Encoded, Outputs, sigmoid
 from services.tasks.classify import Classify
 from services.tasks.kinds import Task
-from services.tasks.qa import AnswerQuestions
+from services.tasks.qa import AnswerQuestions, banded_sums
 from services.tasks.zeroshot import ZeroShot
 from training.evaluate import Infer, run
 
@@ -65,15 +65,34 @@ def answer_of(task: Task, item: Encoded, outputs: Sequence[Outputs]) -> Any:
 def near_tie(task: Task, item: Encoded, outputs: Sequence[Outputs]) -> bool:
     """Whether the two best answers are closer than NEAR_TIE, so that either may win."""
     if isinstance(task, AnswerQuestions):
-        spans = task.best_spans(item, outputs, top_k=2)
-        return len(spans) > 1 and spans[0].margin - spans[1].margin < NEAR_TIE
+        return _closest(_span_scores(task, item, outputs), 1) < NEAR_TIE
+    if isinstance(task, ZeroShot):
+        scores = task.decode(item, outputs, top_k=2)["scores"]  # type: ignore[arg-type]
+        return _closest([entry["score"] for entry in scores], 1) < NEAR_TIE
     if isinstance(task, Classify):
-        scores = task.scores(item, outputs)
+        found = task.scores(item, outputs)
         if task.settings.multi_label:
-            return bool((np.abs(scores - task.thresholds()) < NEAR_TIE).any())
-        first, second = np.sort(scores)[::-1][:2]
-        return bool(first - second < NEAR_TIE)
-    return False
+            return bool((np.abs(found - task.thresholds()) < NEAR_TIE).any())
+        return _closest(found, 1) < NEAR_TIE
+    sentences = sigmoid(task.logits(item, outputs))  # type: ignore[arg-type]
+    return _closest(sentences, task.settings.max_sentences) < NEAR_TIE
+
+
+def _closest(scores: Any, places: int) -> float:
+    """The smallest step down from one of the `places` best scores; infinite if all are chosen."""
+    best = np.sort(np.asarray(scores))[::-1][: places + 1]
+    return float(-np.diff(best).max()) if len(best) > places else float("inf")
+
+
+def _span_scores(task: AnswerQuestions, item: Encoded, outputs: Sequence[Outputs]) -> list[float]:
+    """The two best spans of every window, overlapping ones too: either of them may win."""
+    scores: list[float] = []
+    for window, output in zip(item.windows, outputs, strict=True):
+        content = slice(*window.content)
+        start, end = output["start_logits"], output["end_logits"]
+        sums = banded_sums(start[content], end[content], task.settings.max_answer_tokens)
+        scores += (np.sort(sums.ravel())[-2:] - (start[0] + end[0])).tolist()
+    return scores
 
 
 def require_parity(name: str, parity: Parity) -> None:
@@ -91,6 +110,6 @@ def require_agreement(name: str, parity: Parity, floor: float) -> None:
     if parity.agreement < floor:
         raise GateError(
             f"{name} agrees with fp32 on {parity.agreement:.1%} of {parity.n} texts; "
-            f"its card says at least {floor:.1%}.",
+            f"expected at least {floor:.1%}.",
             "Report this with the output of `transfer doctor`; serve the fp32 variant meanwhile.",
         )

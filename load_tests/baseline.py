@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from load_tests.measure import run_module
+from load_tests.measure import LoadError, run_module
 from load_tests.memory import tree_pss_mb
 from load_tests.percentiles import summary
 
@@ -41,8 +41,13 @@ def baseline(
 
     kind: of the manifest (`services.registry.KINDS`)
     decoding: max_tokens, stride, multi_label, max_sentences, as the variant's manifest has them
-    Raises LoadError with the traceback's last lines when the checkpoint cannot be used.
+    Raises LoadError when the checkpoint cannot be used, with the traceback's last lines.
     """
+    if not (checkpoint / "config.json").is_file():
+        raise LoadError(
+            f"{checkpoint} has no config.json; the baseline needs a checkpoint of torch weights.",
+            "Give the folder that `transfer train` wrote.",
+        )
     request = {
         "kind": kind,
         "checkpoint": str(checkpoint),

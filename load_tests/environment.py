@@ -18,6 +18,7 @@ from load_tests.memory import MB
 from load_tests.server import ROOT
 
 PACKAGES = ("bentoml", "locust", "numpy", "onnxruntime", "onnxruntime-gpu", "tokenizers", "torch")
+MAX_BUSY = 0.2
 # What decides how fast int8 and bf16 run.
 CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp")
 
@@ -35,6 +36,12 @@ def environment() -> dict[str, Any]:
         "commit": _commit(),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def busy_before(seconds: float = 1.0) -> dict[str, Any]:
+    """How much of the machine others use before we begin, 0..1: much of it spoils every number."""
+    used = psutil.cpu_percent(interval=seconds) / 100
+    return {"cpu_used_before": used, "idle_machine": used <= MAX_BUSY}
 
 
 def _versions() -> dict[str, str]:

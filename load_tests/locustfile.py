@@ -38,7 +38,7 @@ class TaskUser(FastHttpUser):
     connection_timeout = 5.0
     task_name: ClassVar[str] = ""
     bodies: ClassVar[list[dict[str, Any]]] = []
-    _started: ClassVar[itertools.count] = itertools.count()
+    _started: ClassVar[itertools.count[int]] = itertools.count()
 
     def on_start(self) -> None:
         bodies = self.bodies or examples(self.task_name)

@@ -91,7 +91,7 @@ def run_load(
 
 
 def run_module(module: str, request: Any, timeout_s: float) -> Any:
-    """Run `python -m module` with JSON on stdin; its JSON answer. Raises LoadError with its stderr."""
+    """The JSON answer of `python -m module` to JSON on stdin; raises LoadError with its stderr."""
     command = [sys.executable, "-m", module]
     try:
         done = subprocess.run(

@@ -17,7 +17,7 @@ import msgspec
 
 from load_tests.baseline import baseline
 from load_tests.bodies import Body, items, zero_shot_labels
-from load_tests.environment import environment
+from load_tests.environment import busy_before, environment
 from load_tests.inprocess import THREADS, answer, throughput
 from load_tests.measure import QUICK, THOROUGH, Plan, measure
 from load_tests.memory import MB
@@ -67,8 +67,8 @@ def bench(
     models: Sequence[str] | None = None,
     checkpoints: Mapping[str, Path] | None = None,
     plan: Plan | None = None,
-) -> dict[str, Any]:
-    """Measure every published variant (of `models`) and write the report; returns the record.
+) -> Path:
+    """Measure every published variant (of `models`) and write the report; returns its path.
 
     checkpoints: model to a folder with its full torch weights, measured as `pytorch-fp32`.
     plan: how long to look, in place of what `quick` stands for.
@@ -77,6 +77,7 @@ def bench(
     """
     plan = plan or (QUICK if quick else THOROUGH)
     prepare_bentoml()
+    before = busy_before()
     jobs = jobs_of(read_lock(Settings.from_environment().lock), models, checkpoints or {})
     progress = Progress(sum(len(job.variants) + 1 + bool(job.checkpoint) for job in jobs))
     rows: list[Row] = []
@@ -87,12 +88,15 @@ def bench(
             row, compared = baseline_row(job, job.checkpoint, plan, progress)
             rows.append(row)
             in_process += [compared] if compared else []
-    command = " ".join(["transfer bench", *(["--quick"] if quick else []), *(models or ())])
-    record = {"environment": _environment(jobs, plan, command), "variants": rows}
+    command = "transfer bench" + " --quick" * quick
+    command += f" --models {','.join(models)}" if models else ""
+    about = {**_environment(jobs, plan, command), "validity": before}
+    record = {"environment": about, "variants": rows}
     if in_process:
         record["in_process"] = in_process
-    progress.close(f"done: {write(record, out)}")
-    return record
+    path = write(record, out)
+    progress.close(f"done: {path}")
+    return path
 
 
 def jobs_of(
@@ -174,7 +178,7 @@ def described(variant: Published) -> Row:
 def baseline_row(
     job: Job, checkpoint: Path, plan: Plan, progress: Progress
 ) -> tuple[Row, Row | None]:
-    """PyTorch fp32 in process, then `distilled-int8` in process on the same texts, and their ratio."""
+    """PyTorch fp32, then `distilled-int8` in process on the same texts, and their ratio."""
     progress.step(f"{job.model}/{BASELINE}: in process")
     manifest = job.variants[0].manifest
     seconds = plan.single_s

@@ -37,7 +37,7 @@ class ServerError(TransferError):
 
 @dataclass(frozen=True)
 class Server:
-    """A process tree that answers at `url`; cold_start_s: from its start to the first 200 of /readyz."""
+    """A process tree that answers at `url`; cold_start_s: until the first 200 of /readyz."""
 
     url: str
     pid: int

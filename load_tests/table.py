@@ -36,7 +36,7 @@ HEADER = (
     "disk MB",
     "parameters",
 )
-NONE = "–"
+NONE = "-"
 
 
 def table(results: dict[str, Any]) -> str:
@@ -86,6 +86,11 @@ def _notes(results: dict[str, Any]) -> str:
             " numbers leave out HTTP, and its quality is that of `full`."
         )
     notes += [_speedup(one) for one in results.get("in_process", [])]
+    if not at.get("validity", {}).get("idle_machine", True):
+        used = at["validity"]["cpu_used_before"]
+        notes.append(
+            f"Other programs used {used:.0%} of the machine: measure again when it is idle."
+        )
     invalid = [f"{r['model']}/{r['variant']}" for r in results["variants"] if not _valid(r)]
     if invalid:
         notes.append(

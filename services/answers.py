@@ -6,6 +6,8 @@ itself writes plain dictionaries.
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import UNSET, Struct, UnsetType
 
 
@@ -95,7 +97,7 @@ class ComparedVariant(Struct, forbid_unknown_fields=True):
     """
 
     variant: str
-    results: list[dict[str, object]]
+    results: list[dict[str, Any]]
     latency_ms: float
     memory_mb: float
     agreement: float

@@ -81,6 +81,7 @@ class Edge:
         self.app = app
         self._engine = engine
         self._openapi = b""
+        self._in_flight = 0
         self._pages: dict[str, Page] = {
             "/": lambda: _page(pages.index()),
             "/docs": lambda: _page(pages.docs()),
@@ -97,33 +98,28 @@ class Edge:
         ):
             await self.app(scope, receive, send)
             return
-        began = perf_counter()
-        request_id = request_id_of(scope)
-        task = TASK_OF.get(scope["path"])
-        if task and scope["method"] == "POST":
-            answering = self._measured(task, scope, receive, request_id, began)
-        else:
-            answering = self._guarded(self._other(scope), request_id)
+        # Nothing may be raised from here: BentoML's timeout would keep such a request open for ever.
         try:
-            reply = await answering
+            await self._respond(scope, receive, send)
         except DisconnectError:
             return
+        except Exception:
+            logger.exception("a response could not be sent")
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = perf_counter()
+        request_id = request_id_of(scope)
+        task = TASK_OF.get(scope["path"]) if scope["method"] == "POST" else None
+        work = self._task(scope, receive) if task else self._other(scope)
+        reply = await self._guarded(work, request_id)
+        if task:
+            self._count(task, reply, perf_counter() - began)
         await _send(reply, request_id, began, receive, send)
 
-    async def _measured(
-        self, task: str, scope: Scope, receive: Receive, request_id: str, began: float
-    ) -> Reply:
-        """Answer a task request and count it."""
-        metrics = self._engine().metrics
-        metrics.in_flight.inc()
-        try:
-            reply = await self._guarded(self._task(scope, receive), request_id)
-        finally:
-            metrics.in_flight.dec()
+    def _count(self, task: str, reply: Reply, seconds: float) -> None:
         answer = reply.answer
         model, variant = (answer.model, answer.variant) if answer else (UNKNOWN, UNKNOWN)
-        metrics.answered(task, model, variant, reply.status, perf_counter() - began)
-        return reply
+        self._engine().metrics.answered(task, model, variant, reply.status, seconds)
 
     async def _guarded(self, work: Awaitable[Reply], request_id: str) -> Reply:
         """Turn every failure into the uniform error body."""
@@ -149,7 +145,11 @@ class Edge:
         engine = self._engine()
         body = await read_body(scope, receive, engine.settings)
         request = decode_request(body, ROUTES[scope["path"]])
-        return await answer_request(engine, request)
+        self._in_flight += 1
+        try:
+            return await answer_request(engine, request)
+        finally:
+            self._in_flight -= 1
 
     async def _other(self, scope: Scope) -> Reply:
         path, method = scope["path"], scope["method"]
@@ -182,6 +182,7 @@ class Edge:
     def _metrics(self) -> Reply:
         engine = self._engine()
         engine.metrics.queue_depth.set(engine.scheduler.waiting)
+        engine.metrics.in_flight.set(self._in_flight)
         return Reply(engine.metrics.exposition(), kind="text/plain; version=0.0.4; charset=utf-8")
 
     def _docs_json(self) -> Reply:

@@ -7,28 +7,18 @@ TRANSFER_VARIANTS names while it is built). A tag is never resolved through `:la
 # mypy: disable-error-code="misc,call-arg,import-untyped"
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any, NoReturn
 
 from _bentoml_sdk.models import BentoModel, Model
+from bentoml._internal.bento import BentoStore
 from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models import ModelStore
 
 from services.errors import ArtifactError, TransferError
 from services.lifecycle import end_with
 from services.registry import packaged, read_lock, select, tags_of, variant_path
 from services.settings import Settings, bentoml_home
-
-STORE_PROVIDERS = (
-    "bentoml_home",
-    "result_store_file",
-    "tmp_bento_store_dir",
-    "bento_store_dir",
-    "model_store_dir",
-    "env_store_dir",
-    "bento_store",
-    "tmp_bento_store",
-    "model_store",
-)
 
 
 class PublishedModel(BentoModel):
@@ -57,6 +47,10 @@ class MissingModels(Model[Any]):
 
     def to_info(self, alias: str | None = None) -> NoReturn:
         end_with(self.error)
+
+    @classmethod
+    def from_info(cls, info: Any) -> NoReturn:
+        raise NotImplementedError("no Bento holds a missing model")
 
     def resolve(self, base_path: Any = None) -> NoReturn:
         end_with(self.error)
@@ -87,12 +81,22 @@ def available(settings: Settings, bento: Any) -> dict[str, str]:
 
 
 def use_configured_store() -> None:
-    """Make BentoML look again where its store is.
+    """Make BentoML use the store that `prepare_bentoml` chose.
 
-    `bentoml serve` opens the default store before it imports the service, so a default set by
-    `prepare_bentoml` would come too late.
+    `bentoml serve` opens the default store before it imports the service, so a default set in the
+    environment comes too late for the process that was started by hand.
     """
-    home = bentoml_home()
-    if home and os.path.abspath(BentoMLContainer.bentoml_home.get()) != os.path.abspath(home):
-        for name in STORE_PROVIDERS:
-            getattr(BentoMLContainer, name).reset()
+    home = Path(bentoml_home()).expanduser().absolute()
+    container = BentoMLContainer
+    if not bentoml_home() or Path(container.bentoml_home.get()).absolute() == home:
+        return
+    for name in ("bentos", "models", "tmp", "envs"):
+        (home / name).mkdir(parents=True, exist_ok=True)
+    container.bentoml_home.set(str(home))
+    container.bento_store_dir.set(str(home / "bentos"))
+    container.model_store_dir.set(str(home / "models"))
+    container.tmp_bento_store_dir.set(str(home / "tmp"))
+    container.env_store_dir.set(str(home / "envs"))
+    container.bento_store.set(BentoStore(home / "bentos"))
+    container.tmp_bento_store.set(BentoStore(home / "tmp"))
+    container.model_store.set(ModelStore(home / "models"))

@@ -43,7 +43,7 @@ def resolve(base: str) -> ResolvedBase:
         return _embedded()
     folder = Path(base).expanduser()
     if (folder / "config.json").is_file():
-        return ResolvedBase(base, folder, "local", _weights_sha256(folder))
+        return ResolvedBase(base, folder, "local", _known_weights(base, folder))
     return _from_hub(base)
 
 
@@ -71,9 +71,16 @@ def _from_hub(base: str) -> ResolvedBase:
     try:
         folder = Path(snapshot_download(base, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise _missing(base, str(error).splitlines()[0]) from error
+        raise _missing(base, f"{error or type(error).__name__}".splitlines()[0]) from error
     # The hub's cache keeps each revision in a folder named by its commit.
-    return ResolvedBase(base, folder, folder.name, _weights_sha256(folder))
+    return ResolvedBase(base, folder, folder.name, _known_weights(base, folder))
+
+
+def _known_weights(base: str, folder: Path) -> str:
+    found = _weights_sha256(folder)
+    if not found:
+        raise _missing(base, f"{folder} has no {WEIGHTS}")
+    return found
 
 
 def _weights_sha256(folder: Path) -> str:

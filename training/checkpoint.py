@@ -21,13 +21,15 @@ from services.manifest import Base
 from services.tasks.kinds import KINDS, Task, build_task
 from services.windows import TextTokenizer
 from training.bases import ResolvedBase
-from training.evaluate import Evaluation
+from training.evaluate import Evaluation, paired_loss
 from training.models import count_parameters, unwrapped
 from training.recipe import Recipe
 from training.record import Fit
 
 DESCRIPTION_NAME = "checkpoint.json"
 METRICS_NAME = "metrics.json"
+CONTROL = "without-teacher"  # folder of the same student trained without its teacher
+FIT_NAME = "fit.json"
 NOT_DECODING = ("labels", "max_tokens")  # have a place of their own
 
 
@@ -172,12 +174,49 @@ def save_checkpoint(
     return out
 
 
-def merged(model: Any, out: Path) -> Any:
-    """The plain transformers model; a LoRA adapter is kept beside it and merged in."""
+def merged(model: Any, out: Path, base_id: str) -> Any:
+    """The plain transformers model; a LoRA adapter is kept beside it and merged in.
+
+    base_id: what the adapter names as its base, instead of a folder of this machine
+    """
     if unwrapped(model) is model:
         return model
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = base_id
+    unwrapped(model).name_or_path = base_id
     model.save_pretrained(out / "adapter")
     return model.merge_and_unload()
+
+
+def save_control(model: Any, trained: Fit, folder: Path) -> None:
+    """Keep the weights and `fit.json` (written last), so that a resumed distillation reads them."""
+    model.save_pretrained(folder)
+    shutil.rmtree(folder / "steps", ignore_errors=True)
+    write_json(folder / FIT_NAME, trained.record())
+
+
+def comparison(
+    recipe: Recipe, taught: Evaluation, teacher: Evaluation, plain: Evaluation | None, out: Path
+) -> dict[str, Any]:
+    """The part "distillation" of `metrics.json`: teacher, student and control on the same rows.
+
+    plain: the control's score; None when it was not trained
+    """
+    record: dict[str, Any] = {
+        "teacher": teacher.record(),
+        "share_of_teacher": taught.value / max(teacher.value, 1e-9),
+        "temperature": recipe.temperature,
+        "alpha": recipe.alpha,
+        "hidden_weight": recipe.hidden_weight,
+        "student_layers": recipe.student_layers,
+    }
+    if plain is not None:
+        gain, low, high = paired_loss(taught, plain)
+        trained = json.loads((out / CONTROL / FIT_NAME).read_text(encoding="utf-8"))
+        record["without_teacher"] = {**plain.record(), **trained}
+        record["gain_over_without_teacher"] = {"value": gain, "ci_low": low, "ci_high": high}
+        record["distillation_won"] = gain > 0
+    return record
 
 
 def base_of(description: Description) -> Base:

@@ -3,7 +3,7 @@
     splits = load_data(recipe)      # {"train": [...], "dev": [...], "test": [...]}
 
 Formats are in `training.formats`; every bad row is reported with its file, line and reason, all of
-them at once. Splits are deterministic: they depend on the rows and the seed, not on their order.
+them at once. Splits cut off here depend on the rows and the seed, not on the rows' order.
 """
 
 from __future__ import annotations
@@ -82,16 +82,16 @@ def load_data(recipe: Recipe) -> Splits:
     """Read the recipe's data and split it; raises DataError or UsageError."""
     if not recipe.data:
         raise UsageError(f"Recipe {recipe.name} names no data.", "Add `data=PATH` or a hub id.")
-    parse = PARSERS[recipe.kind]
     faults: list[str] = []
-    found: Splits = {}
-    for split, records in read_source(recipe).items():
-        found[split] = [row for record in records if (row := parse(record, recipe, faults))]
+    found = {
+        split: parse_all(records, recipe, faults) for split, records in read_source(recipe).items()
+    }
     if faults:
         raise DataError(_list_faults(faults), "Mend these rows; nothing was trained.")
     splits = complete_splits(found, recipe)
     if recipe.kind == "sequence-classification":
         _refuse_unseen_labels(splits, recipe.out_of_scope)
+    _refuse_nothing_to_learn(splits["train"], recipe)
     if recipe.null_ratio:
         splits["train"] = with_null_questions(splits["train"], recipe.null_ratio, recipe.seed)
         splits["dev"] = with_null_questions(splits["dev"], recipe.null_ratio, recipe.seed)
@@ -126,8 +126,7 @@ def rows_for(kind: str, path: Path, multi_label: bool = False) -> list[Any]:
     rows = [
         row
         for records in read_source(recipe).values()
-        for record in records
-        if (row := PARSERS[kind](record, recipe, faults))
+        for row in parse_all(records, recipe, faults)
     ]
     if faults:
         raise DataError(_list_faults(faults), "Mend these rows.")
@@ -142,85 +141,128 @@ def label_names(rows: Iterable[LabelledText], out_of_scope: str = "") -> list[st
 # Rows
 
 
-def _text_field(record: Record, name: str, faults: list[str]) -> str | None:
+def parse_all(records: Iterable[Record], recipe: Recipe, faults: list[str]) -> list[Any]:
+    """The rows of all good records; a line is added to `faults` for every bad one."""
+    rows = []
+    for record in records:
+        try:
+            if record.fault:
+                raise ValueError(record.fault)
+            rows.append(PARSERS[recipe.kind](record, recipe))
+        except ValueError as error:
+            faults.append(f"{record.where}: {error}")
+    return rows
+
+
+def _text_field(record: Record, name: str) -> str:
     value = record.fields.get(name)
-    if isinstance(value, str) and value.strip():
-        return value
-    faults.append(f"{record.where}: {name} is {_short(value)}; expected text")
-    return None
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} is {_short(value)}; expected text")
+    return value
 
 
-def parse_labelled(record: Record, recipe: Recipe, faults: list[str]) -> LabelledText | None:
-    before = len(faults)
-    text = _text_field(record, "text", faults)
-    value = record.fields.get("labels", record.fields.get("label"))
-    labels: tuple[str, ...]
+def parse_labelled(record: Record, recipe: Recipe) -> LabelledText:
+    """All parsers raise ValueError that says which field is wrong."""
+    text = _text_field(record, "text")
+    name = "labels" if "labels" in record.fields else "label"
+    value = record.fields.get(name)
     if recipe.multi_label:
-        parts = value if isinstance(value, list) else str(value or "").split(recipe.label_separator)
-        labels = tuple(str(part).strip() for part in parts if str(part).strip())
-    else:
-        labels = (str(value).strip(),) if value is not None and str(value).strip() else ()
-        if not labels:
-            faults.append(f"{record.where}: label is {_short(value)}; expected a name")
-    if len(faults) > before or text is None:
-        return None
-    return LabelledText(text, labels)
+        if name not in record.fields or isinstance(value, Mapping):
+            raise ValueError(f"{name} is {_short(value)}; expected names or an empty list")
+        return LabelledText(text, _several(value, recipe.label_separator))
+    names = value if isinstance(value, list) else [value]
+    if len(names) != 1 or names[0] is None or not str(names[0]).strip():
+        raise ValueError(f"{name} is {_short(value)}; expected one name")
+    return LabelledText(text, (str(names[0]).strip(),))
 
 
-def parse_question(record: Record, recipe: Recipe, faults: list[str]) -> Question | None:
-    before = len(faults)
-    question = _text_field(record, "question", faults)
-    context = _text_field(record, "context", faults)
-    answers = []
-    for text, start in _answers(record.fields.get("answers")):
-        if context is not None and context[start : start + len(text)] != text:
-            faults.append(
-                f"{record.where}: answer {_short(text)} is not at character {start} of the context"
-            )
-        answers.append((text, start))
-    if len(faults) > before or question is None or context is None:
-        return None
+def _several(value: Any, separator: str) -> tuple[str, ...]:
+    parts = value if isinstance(value, list) else str("" if value is None else value)
+    parts = parts.split(separator) if isinstance(parts, str) else parts
+    return tuple(dict.fromkeys(str(part).strip() for part in parts if str(part).strip()))
+
+
+def parse_question(record: Record, recipe: Recipe) -> Question:
+    question = _text_field(record, "question")
+    context = _text_field(record, "context")
+    if "answers" not in record.fields:
+        raise ValueError("answers is missing; expected a list, empty where there is no answer")
+    answers = [
+        _checked_answer(text, start, context) for text, start in _answers(record.fields["answers"])
+    ]
     identity = str(record.fields.get("id") or digest(question + context)[:16])
     article = str(record.fields.get("title") or digest(context)[:16])
     return Question(identity, question.strip(), context, tuple(answers), article)
 
 
-def _answers(value: Any) -> list[tuple[str, int]]:
+def _answers(value: Any) -> list[tuple[Any, Any]]:
     """From SQuAD's list of objects, or the hub's object of lists."""
-    if isinstance(value, Mapping):
-        return list(zip(value.get("text", []), value.get("answer_start", []), strict=True))
-    return [(str(item["text"]), int(item["answer_start"])) for item in value or []]
+    try:
+        if isinstance(value, Mapping):
+            return list(zip(value["text"], value["answer_start"], strict=True))
+        return [(item["text"], item["answer_start"]) for item in value or []]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"answers is {_short(value)}; expected objects with text and answer_start"
+        ) from error
 
 
-def parse_document(record: Record, recipe: Recipe, faults: list[str]) -> Document | None:
+def _checked_answer(text: Any, start: Any, context: str) -> tuple[str, int]:
+    """The answer without white space around it, if the context holds it at `start`."""
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"an answer is {_short(text)}; expected text")
+    if not isinstance(start, int) or start < 0 or context[start : start + len(text)] != text:
+        raise ValueError(f"answer {_short(text)} is not at character {start} of the context")
+    return text.strip(), start + len(text) - len(text.lstrip())
+
+
+def parse_document(record: Record, recipe: Recipe) -> Document:
+    sentences = _sentences(record)
+    key = _key(record, len(sentences))
+    references = record.fields.get("references") or []
+    references = [references] if isinstance(references, str) else references
+    if not isinstance(references, list) or not all(isinstance(r, str) for r in references):
+        raise ValueError(f"references is {_short(references)}; expected texts")
+    references = [reference for reference in references if reference.strip()]
+    if recipe.kind == "seq2seq" and not references:
+        raise ValueError("no reference summary; expected at least one")
+    if not key and not references:
+        raise ValueError("neither key sentences nor references; expected at least one")
+    kept = [i for i, sentence in enumerate(sentences) if sentence.strip()]
+    return Document(
+        tuple(" ".join(sentences[i].split()) for i in kept),
+        tuple(new for new, old in enumerate(kept) if old in key),
+        tuple(references),
+    )
+
+
+def _sentences(record: Record) -> list[str]:
     sentences = record.fields.get("sentences")
     if sentences is None and isinstance(record.fields.get("text"), str):
         from services.tasks.summarize import split_sentences
 
         text = record.fields["text"]
         sentences = [text[start:end] for start, end in split_sentences(text)]
-    if not isinstance(sentences, list) or not any(str(s).strip() for s in sentences):
-        faults.append(f"{record.where}: sentences is {_short(sentences)}; expected a list of texts")
-        return None
-    marks = record.fields.get("marks") or []
-    key = {int(i) for i in record.fields.get("key") or [i for i, mark in enumerate(marks) if mark]}
-    if key and max(key) >= len(sentences):
-        faults.append(f"{record.where}: key names sentence {max(key)} of {len(sentences)}")
-        return None
-    references = record.fields.get("references") or []
-    references = [references] if isinstance(references, str) else references
-    if recipe.kind == "seq2seq" and not references:
-        faults.append(f"{record.where}: no reference summary; expected at least one")
-        return None
-    kept = [i for i, sentence in enumerate(sentences) if str(sentence).strip()]
-    return Document(
-        tuple(" ".join(str(sentences[i]).split()) for i in kept),
-        tuple(new for new, old in enumerate(kept) if old in key),
-        tuple(str(reference) for reference in references),
-    )
+    texts = isinstance(sentences, list) and all(isinstance(s, str) for s in sentences)
+    if not texts or not any(s.strip() for s in sentences):
+        raise ValueError(f"sentences is {_short(sentences)}; expected a list of texts")
+    return list(sentences)
 
 
-PARSERS: dict[str, Callable[[Record, Recipe, list[str]], Any]] = {
+def _key(record: Record, sentences: int) -> set[int]:
+    """Indices of the key sentences, from `key` or from 0/1 `marks`."""
+    key, marks = record.fields.get("key"), record.fields.get("marks")
+    if key is None and isinstance(marks, list):
+        key = [i for i, mark in enumerate(marks) if mark]
+    if not isinstance(key or [], list) or not all(isinstance(i, int) for i in key or []):
+        raise ValueError(f"key is {_short(key)}; expected numbers of sentences")
+    outside = [i for i in key or [] if not 0 <= i < sentences]
+    if outside:
+        raise ValueError(f"key names sentence {outside[0]} of {sentences}, counted from 0")
+    return set(key or [])
+
+
+PARSERS: dict[str, Callable[[Record, Recipe], Any]] = {
     "sequence-classification": parse_labelled,
     "question-answering": parse_question,
     "sentence-extraction": parse_document,
@@ -245,7 +287,15 @@ def complete_splits(found: Splits, recipe: Recipe) -> Splits:
     dev = found.get("dev")
     if dev is None:
         train, dev = hold_out(train, HELD_OUT, recipe.seed, "dev")
-    return {"train": train, "dev": dev, "test": test}
+    splits = {"train": train, "dev": dev, "test": test}
+    for name, rows in splits.items():
+        if not rows:
+            raise DataError(
+                f"{recipe.data} leaves no rows for {name} "
+                f"(train {len(train)}, dev {len(dev)}, test {len(test)}).",
+                "Give more rows (questions: of more articles), or a file for that split.",
+            )
+    return splits
 
 
 def hold_out(
@@ -253,20 +303,35 @@ def hold_out(
 ) -> tuple[list[AnyRow], list[AnyRow]]:
     """(kept, held out): `share` of every label's rows, or of the articles for questions.
 
-    Which rows are held out depends on a hash of their content: other rows and their order do not
-    matter, and rows of equal content stay together.
+    The order of the rows does not matter, rows of equal content stay together, and a label keeps
+    at least one of its rows.
     """
     if isinstance(rows[0], Question):
         return _hold_out_articles(rows, share, f"{seed}/{purpose}")
-    strata: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    strata: dict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)
     for row in rows:
-        strata[_stratum(row)].add(_content(row))
-    held_contents: set[str] = set()
-    for contents in strata.values():
+        strata[_stratum(row)][_content(row)] = row
+    left = Counter(
+        label
+        for contents in strata.values()
+        for row in contents.values()
+        for label in _stratum(row)
+    )
+    held: set[str] = set()
+    seen = 0
+    for _, contents in sorted(strata.items()):
+        # Rounded over all strata together: with many small ones each alone would round to none.
+        wanted = round(share * (seen + len(contents))) - round(share * seen)
+        seen += len(contents)
         ordered = sorted(contents, key=lambda content: digest(f"{seed}/{purpose}/{content}"))
-        held_contents.update(ordered[: round(share * len(ordered))])
-    kept = [row for row in rows if _content(row) not in held_contents]
-    return kept, [row for row in rows if _content(row) in held_contents]
+        for content in ordered:
+            labels = _stratum(contents[content])
+            if wanted and all(left[label] > 1 for label in labels):
+                held.add(content)
+                left.subtract(labels)
+                wanted -= 1
+    kept = [row for row in rows if _content(row) not in held]
+    return kept, [row for row in rows if _content(row) in held]
 
 
 def _hold_out_articles(
@@ -299,13 +364,15 @@ def with_null_questions(rows: Sequence[Question], ratio: float, seed: int) -> li
             by_article[row.article].append(row.context)
     generator = random.Random(seed)
     added = []
-    for row in generator.sample(list(rows), min(len(rows), round(ratio * len(rows)))):
+    asked = [row for row in rows if row.answers]
+    for row in generator.sample(asked, min(len(asked), round(ratio * len(asked)))):
+        texts = [text.casefold() for text, _ in row.answers]
         others = [
             context
             for context in by_article[row.article]
-            if context != row.context and not any(text in context for text, _ in row.answers)
+            if context != row.context and not any(text in context.casefold() for text in texts)
         ]
-        if others and row.answers:
+        if others:
             context = generator.choice(others)
             added.append(Question(f"{row.id}-null", row.question, context, (), row.article))
     return [*rows, *added]
@@ -334,6 +401,24 @@ def _refuse_unseen_labels(splits: Splits, out_of_scope: str) -> None:
                 f"Labels seen only in {split}: {listed}; expected every label in train.",
                 "Add training rows for them, or remove them.",
             )
+
+
+def _refuse_nothing_to_learn(rows: Sequence[Any], recipe: Recipe) -> None:
+    """Raise DataError where training could only learn to give one answer always."""
+    if recipe.kind == "sequence-classification":
+        names = label_names(rows, recipe.out_of_scope)
+        if len(names) < (1 if recipe.multi_label else 2):
+            raise DataError(
+                f"{recipe.data} has the labels {names} alone; expected at least two.",
+                "Check `columns`, or add rows of other labels.",
+            )
+    if recipe.kind == "sentence-extraction" and not any(row.key for row in rows):
+        raise DataError(
+            f"{recipe.data} marks no key sentence; expected `key` or `marks` in its rows.",
+            "Mark them, or train with `kind: seq2seq`, which learns from references.",
+        )
+    if recipe.kind == "question-answering" and not any(row.answers for row in rows):
+        raise DataError(f"{recipe.data} answers none of its questions.", "Add answers.")
 
 
 def _list_faults(faults: Sequence[str]) -> str:

@@ -9,8 +9,6 @@ and labels alone; `metrics.json` holds both and says which won.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,18 +21,22 @@ from services.manifest import sha256_of
 from services.tasks.kinds import Task
 from training.bases import WEIGHTS, resolve
 from training.checkpoint import (
+    CONTROL,
+    FIT_NAME,
     Description,
+    comparison,
     first_decoding,
     read_description,
     refuse_finished,
+    save_control,
     task_of,
-    write_json,
 )
 from training.data import Splits, load_data
 from training.decoding import choose_decoding
-from training.evaluate import Evaluation, paired_loss, run
+from training.evaluate import Evaluation, run
 from training.features import Feature, features
 from training.finetune import (
+    class_names,
     decoding_rows,
     dev_scorer,
     record_checkpoint,
@@ -43,13 +45,16 @@ from training.finetune import (
     trainable_rows,
 )
 from training.fit import fit
-from training.models import TorchRunner, build_student, count_parameters, load_model
+from training.models import (
+    TorchRunner,
+    build_student,
+    count_parameters,
+    load_model,
+    refuse_too_long,
+)
 from training.recipe import Recipe
 from training.strategies import apply_strategy
 from training.teacher import teacher_outputs
-
-CONTROL = "without-teacher"
-FIT_NAME = "fit.json"
 
 
 def distill(
@@ -60,13 +65,15 @@ def distill(
     Raises UsageError when recipe and teacher do not fit, TransferError when `out` is finished.
     """
     refuse_finished(out)
+    recipe = replace(recipe, strategy="full")  # the teacher's may be another; a student moves whole
     parent = read_description(teacher_folder)
     _refuse_misfit(recipe, parent, teacher_folder)
     if recipe.kind == "seq2seq":
         from training.seq2seq import distill_seq2seq
 
-        return distill_seq2seq(recipe, teacher_folder, out, progress)
+        return distill_seq2seq(recipe, teacher_folder, out, progress, control)
     splits = load_data(recipe)
+    _refuse_new_labels(splits, parent, recipe)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = save_tokenizer(teacher_folder, out)
     identity = sha256_of(teacher_folder / WEIGHTS)
@@ -74,6 +81,8 @@ def distill(
     task = task_of(description, tokenizer)
     windows = features(task, trainable_rows(splits["train"], recipe))
     teacher = load_model(recipe.kind, teacher_folder)
+    refuse_too_long(teacher, recipe)
+    student = build_student(teacher, recipe.student_layers)
     known = teacher_outputs(
         teacher,
         recipe.kind,
@@ -83,14 +92,13 @@ def distill(
         out / "teacher",
         hidden=recipe.hidden_weight > 0,
     )
-    student = build_student(teacher, recipe.student_layers)
     plain = (
         train_control(recipe, parent, task, windows, splits, out / CONTROL, progress)
         if control
         else None
     )
     scorer = dev_scorer(task, decoding_rows(splits, recipe), recipe)
-    student = _trainable(student, recipe)
+    student = apply_strategy(student, recipe)
     trainable = count_parameters(student, trainable=True)
     set_seed(recipe.seed)
     trained = fit(student, windows, recipe, out, scorer, tokenizer.pad_id, known, progress)
@@ -106,9 +114,24 @@ def _refuse_misfit(recipe: Recipe, teacher: Description, folder: Path) -> None:
             f"{folder} is a {teacher.kind} checkpoint; recipe {recipe.name} is for {recipe.kind}.",
             "Name a teacher of the same kind.",
         )
+    taught_several = bool(teacher.decoding.get("multi_label", False))
+    if recipe.multi_label != taught_several:
+        raise UsageError(
+            f"multi_label is {recipe.multi_label}; {folder} was trained with {taught_several}.",
+            f"Set `multi_label={taught_several}`, or name another teacher.",
+        )
     if not recipe.student_layers:
         raise UsageError(
             f"Recipe {recipe.name} has no student_layers.", "E.g. `student_layers=[0,2,5]`."
+        )
+
+
+def _refuse_new_labels(splits: Splits, teacher: Description, recipe: Recipe) -> None:
+    new = sorted(set(class_names(recipe, splits)) - set(teacher.labels))
+    if new:
+        raise UsageError(
+            f"{recipe.data} has labels that the teacher never saw: {', '.join(new[:10])}.",
+            "Distill on the teacher's own data, or train a teacher on this.",
         )
 
 
@@ -122,10 +145,6 @@ def _describe_student(recipe: Recipe, parent: Description, identity: str) -> Des
         max_tokens=recipe.max_tokens,
         decoding=first_decoding(recipe),
     )
-
-
-def _trainable(student: Any, recipe: Recipe) -> Any:
-    return apply_strategy(student, replace(recipe, strategy="full"))
 
 
 def train_control(
@@ -145,12 +164,10 @@ def train_control(
         return load_model(recipe.kind, folder)
     set_seed(recipe.seed)
     base = load_model(recipe.kind, resolve(parent.base_source).path, parent.labels)
-    model = _trainable(build_student(base, recipe.student_layers), recipe)
+    model = apply_strategy(build_student(base, recipe.student_layers), recipe)
     scorer = dev_scorer(task, decoding_rows(splits, recipe), recipe)
     trained = fit(model, windows, recipe, folder, scorer, task.tokenizer.pad_id, progress=progress)
-    model.save_pretrained(folder)
-    shutil.rmtree(folder / "steps", ignore_errors=True)
-    write_json(folder / FIT_NAME, trained.record())
+    save_control(model, trained, folder)
     return model
 
 
@@ -166,22 +183,8 @@ def _compare(
     """Test scores of teacher, student and control on the same rows."""
     taught = _tested(recipe, student, task, splits)
     full = _tested(recipe, teacher, task, splits)
-    record: dict[str, Any] = {
-        "teacher": full.record(),
-        "share_of_teacher": taught.value / max(full.value, 1e-9),
-        "temperature": recipe.temperature,
-        "alpha": recipe.alpha,
-        "hidden_weight": recipe.hidden_weight,
-        "student_layers": recipe.student_layers,
-    }
-    if control is not None:
-        plain = _tested(recipe, control, task, splits)
-        gain, low, high = paired_loss(taught, plain)
-        trained = json.loads((out / CONTROL / FIT_NAME).read_text(encoding="utf-8"))
-        record["without_teacher"] = {**plain.record(), **trained}
-        record["gain_over_without_teacher"] = {"value": gain, "ci_low": low, "ci_high": high}
-        record["distillation_won"] = gain > 0
-    return {"distillation": record}
+    plain = None if control is None else _tested(recipe, control, task, splits)
+    return {"distillation": comparison(recipe, taught, full, plain, out)}
 
 
 def _tested(recipe: Recipe, model: Any, task: Task, splits: Splits) -> Evaluation:

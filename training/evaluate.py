@@ -70,7 +70,7 @@ class Evaluation:
 
 
 def paired_loss(better: Evaluation, worse: Evaluation, seed: int = 0) -> tuple[float, float, float]:
-    """(loss, low, high): what `worse` loses on the same rows, with its paired bootstrap interval."""
+    """(loss, low, high): what `worse` loses on the same rows; paired bootstrap interval."""
     if better.n != worse.n:
         raise ValueError(f"{better.n} rows against {worse.n}: not the same rows")
     losses = [better.measure(i) - worse.measure(i) for i in _resamples(better.n, seed)]

@@ -52,28 +52,31 @@ def _classify(task: Classify, row: LabelledText) -> list[Feature]:
 def _answer(task: AnswerQuestions, row: Question) -> list[Feature]:
     """Windows without the whole answer point at the first token: no answer here."""
     encoded = task.encode(row.question, [row.context])
+    found = _answer_tokens(encoded.tokens[0], row.answers)
     made = []
     for window in encoded.windows:
-        start, end = _answer_tokens(window, encoded.tokens[0], row.answers)
+        start, end = _in_window(window, found)
         targets = {"starts": np.array(start, np.int64), "ends": np.array(end, np.int64)}
         made.append(Feature(window, targets))
     return made
 
 
-def _answer_tokens(
-    window: Window, tokens: Tokens, answers: Sequence[tuple[str, int]]
-) -> tuple[int, int]:
-    """Window positions (inclusive) of the first answer, (0, 0) if it is not whole there."""
+def _answer_tokens(tokens: Tokens, answers: Sequence[tuple[str, int]]) -> tuple[int, int] | None:
+    """First and last context token of the first answer; None without one."""
     if not answers:
-        return 0, 0
+        return None
     text, start = answers[0]
     end = start + len(text)
+    inside = [i for i, (left, right) in enumerate(tokens.offsets) if left < end and right > start]
+    return (inside[0], inside[-1]) if inside else None
+
+
+def _in_window(window: Window, found: tuple[int, int] | None) -> tuple[int, int]:
+    """Window positions (inclusive) of context tokens, (0, 0) if they are not all there."""
     first, last = window.content
-    offsets = tokens.offsets[window.first : window.first + last - first]
-    inside = [i for i, (left, right) in enumerate(offsets) if left < end and right > start]
-    if not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:
+    if found is None or found[0] < window.first or found[1] >= window.first + last - first:
         return 0, 0
-    return first + inside[0], first + inside[-1]
+    return first + found[0] - window.first, first + found[1] - window.first
 
 
 def _sentences(task: Summarize, row: Document) -> list[Feature]:

@@ -30,7 +30,7 @@ from training.decoding import choose_decoding
 from training.evaluate import Evaluation, evaluate, run, score
 from training.features import features
 from training.fit import Scorer, fit
-from training.models import TorchRunner, count_parameters, load_model
+from training.models import TorchRunner, count_parameters, load_model, refuse_too_long
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
@@ -55,7 +55,9 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     description = describe(recipe, base, labels)
     task = task_of(description, tokenizer)
     set_seed(recipe.seed)
-    model = apply_strategy(load_model(recipe.kind, base.path, labels), recipe)
+    model = load_model(recipe.kind, base.path, labels)
+    refuse_too_long(model, recipe)
+    model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
     rows = trainable_rows(splits["train"], recipe)
     scorer = dev_scorer(task, decoding_rows(splits, recipe), recipe)
@@ -120,7 +122,7 @@ def record_checkpoint(
     extra: dict[str, Any],
 ) -> Path:
     """Choose the decoding on dev, score on test, and write the checkpoint."""
-    model = merged(model, out)
+    model = merged(model, out, description.base["id"])
     infer = TorchRunner(model, recipe.kind, task.tokenizer.pad_id)
     rows = decoding_rows(splits, recipe)
     task = choose_decoding(task, rows, *run(task, rows, infer), recipe.out_of_scope)

@@ -12,14 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import get_last_checkpoint
 
+from services.errors import UsageError
 from training.features import Feature, collate
 from training.losses import distillation_loss, hidden_loss, task_loss
 from training.models import model_inputs
@@ -41,6 +47,44 @@ class Windows(Dataset[int]):
 
     def __getitem__(self, index: int) -> int:
         return index
+
+
+class SimilarLengths(LengthGroupedSampler):
+    """Batches of similar length, drawn anew each epoch by a seed of its own.
+
+    The Trainer calls `set_epoch`, so a training that goes on in its third epoch reads the rows in
+    the order of the third, as if it had never been stopped.
+    """
+
+    def __init__(self, batch_size: int, lengths: Sequence[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=list(lengths), generator=torch.Generator())
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Any:
+        self.generator.manual_seed(self.seed + self.epoch)
+        return super().__iter__()
+
+
+class ScoreTheEnd(TrainerCallback):
+    """Score the last step too: the Trainer scores every n-th alone and would drop what follows."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **options: Any) -> Any:
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
+        return control
+
+
+class Bar(ProgressCallback):
+    """The Trainer's bar with the numbers in it; its own callback prints them to stdout."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **options: Any) -> None:
+        shown = {name: logs[name] for name in ("loss", "eval_score") if name in logs}
+        if self.training_bar is not None and shown:
+            self.training_bar.set_postfix(shown)
 
 
 class TaskTrainer(Trainer):
@@ -88,10 +132,7 @@ class TaskTrainer(Trainer):
         return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset = train_dataset if train_dataset is not None else self.train_dataset
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        generator = torch.Generator().manual_seed(self.args.data_seed or self.args.seed)
-        return LengthGroupedSampler(batch, lengths=dataset.lengths, generator=generator)
+        return similar_lengths(self, train_dataset)
 
 
 def fit(
@@ -117,25 +158,64 @@ def fit(
         train_dataset=Windows(features),
         eval_dataset=Windows(features[:1]),  # `evaluate` scores dev rows itself
         data_collator=batch,
-        callbacks=[EarlyStoppingCallback(recipe.patience)] if recipe.patience else [],
+        callbacks=callbacks(recipe),
     )
+    return train(trainer, recipe, out, sum(len(feature.window) for feature in features))
+
+
+def train(trainer: Trainer, recipe: Recipe, out: Path, epoch_tokens: int) -> Fit:
+    """Run a trainer to its end, from the last step kept in `out`; it ends at its best dev score.
+
+    epoch_tokens: real tokens in one epoch. Raises UsageError when another recipe's steps lie there.
+    """
+    _show_progress(trainer)
+    checkpoint = last_checkpoint(out)
+    _claim_steps(out / "steps", recipe, checkpoint)
+    resumed = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
     started = time.monotonic()
-    result = trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    steps = trainer.train(resume_from_checkpoint=checkpoint).global_step
+    seconds = time.monotonic() - started
     history = [
         {"step": entry["step"], "score": entry["eval_score"]}
         for entry in trainer.state.log_history
         if "eval_score" in entry
     ]
-    epochs = trainer.state.epoch or 0.0
-    tokens = round(epochs * sum(len(feature.window) for feature in features))
-    best = trainer.state.best_metric
-    return Fit(
-        time.monotonic() - started,
-        result.global_step,
-        tokens,
-        float(best if best is not None else np.nan),
-        history,
-    )
+    read_now = (trainer.state.epoch or 0.0) * (steps - resumed) / max(steps, 1)
+    best = max(entry["score"] for entry in history)
+    return Fit(seconds, steps, round(read_now * epoch_tokens), best, history, resumed)
+
+
+def callbacks(recipe: Recipe) -> list[TrainerCallback]:
+    stop = [EarlyStoppingCallback(recipe.patience)] if recipe.patience else []
+    return [ScoreTheEnd(), *stop]
+
+
+def similar_lengths(trainer: Trainer, dataset: Any = None) -> SimilarLengths:
+    """The sampler over a dataset that has `lengths`."""
+    args = trainer.args
+    lengths = (trainer.train_dataset if dataset is None else dataset).lengths
+    batch = args.train_batch_size * args.gradient_accumulation_steps
+    return SimilarLengths(batch, lengths, args.seed)
+
+
+def _show_progress(trainer: Trainer) -> None:
+    """A bar on stderr or nothing: stdout is for results."""
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    if not trainer.args.disable_tqdm:
+        trainer.add_callback(Bar)
+
+
+def _claim_steps(steps: Path, recipe: Recipe, checkpoint: str | None) -> None:
+    """Remember whose steps these are, and refuse to go on from those of another recipe."""
+    owner = steps / "recipe.sha256"
+    if checkpoint and owner.is_file() and owner.read_text(encoding="utf-8") != recipe.digest:
+        raise UsageError(
+            f"{steps} holds an unfinished training of another recipe (or other settings).",
+            "Run it with the same settings, choose another folder with `out=DIR`, or remove it.",
+        )
+    steps.mkdir(parents=True, exist_ok=True)
+    owner.write_text(recipe.digest, encoding="utf-8")
 
 
 def _collate(
@@ -150,8 +230,10 @@ def _collate(
 
 
 def last_checkpoint(out: Path) -> str | None:
-    steps = out / "steps"
-    return get_last_checkpoint(str(steps)) if steps.is_dir() else None
+    """The newest complete step: its `trainer_state.json` is written last, a kill leaves it out."""
+    complete = (path.parent for path in out.glob("steps/checkpoint-*/trainer_state.json"))
+    found = {int(folder.name.rpartition("-")[2]): str(folder) for folder in complete}
+    return found[max(found)] if found else None
 
 
 def training_arguments(
@@ -179,6 +261,8 @@ def training_arguments(
         bf16=recipe.bf16,
         use_cpu=not torch.cuda.is_available(),
         gradient_checkpointing=recipe.gradient_checkpointing,
+        # The reentrant kind passes no gradients on when its input, frozen embeddings, has none.
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         eval_strategy="steps",
         save_strategy="steps",
         eval_steps=every,

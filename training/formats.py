@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,40 @@ from services.errors import UsageError
 from training.recipe import Recipe
 
 DEFAULT_SPLITS: dict[str, list[str]] = {"train": ["train"], "dev": ["dev"], "test": ["test"]}
+MAX_CELL = 10_000_000  # characters; Python's own limit for CSV is 131,072
 ALIASES = {"dev": ("dev", "validation", "val", "valid"), "val": ("val", "validation", "dev")}
+
+
+# kind -> what its rows need; one of each tuple
+NEEDED: dict[str, list[tuple[str, ...]]] = {
+    "sequence-classification": [("text",), ("label", "labels")],
+    "question-answering": [("question",), ("context",), ("answers",)],
+    "sentence-extraction": [("sentences", "text")],
+    "seq2seq": [("text", "sentences"), ("references",)],
+}
+SHARD = re.compile(r"-\d+-of-\d+$")  # how the hub numbers the parts of one split
 
 
 @dataclass(frozen=True)
 class Record:
-    """One raw row: where it was found, and its fields under our names."""
+    """One raw row: where it was found, and its fields under our names.
+
+    fault: why it could not be read at all
+    """
 
     where: str
     fields: dict[str, Any]
+    fault: str = ""
 
 
 def read_source(recipe: Recipe) -> dict[str, list[Record]]:
     """Records by split. A source without splits comes back as one split, "train"."""
     path = Path(recipe.data).expanduser()
     if path.is_dir():
-        raw = {name: list(_read_file(file, recipe)) for name, file in _split_files(path, recipe)}
+        raw = {
+            name: [record for file in files for record in _read_file(file, recipe)]
+            for name, files in _split_files(path, recipe)
+        }
     elif path.is_file():
         raw = _read_splits(path, recipe)
     else:
@@ -70,24 +89,33 @@ def _find_name(name: str, names: Iterable[str]) -> str | None:
     return next((alias for alias in candidates if alias in names), None)
 
 
-def _split_files(folder: Path, recipe: Recipe) -> Iterator[tuple[str, Path]]:
+def _split_files(folder: Path, recipe: Recipe) -> Iterator[tuple[str, list[Path]]]:
+    """The files of each wanted split: one, or all parts of one."""
     files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in READERS]
-    for names in _wanted(recipe).values():
-        for name in names:
-            stems = ALIASES.get(name, (name,))
-            for file in files:
-                if any(_is_split(file.stem.lower(), stem) for stem in stems):
-                    yield name, file
-                    break
     if not files:
         raise UsageError(
             f"{folder} holds no data file; expected {', '.join(sorted(READERS))}.",
             "Point `data=` at a file or at a folder with train and test files.",
         )
+    for name in {name: None for names in _wanted(recipe).values() for name in names}:
+        found = _files_of(name, files)
+        if len(found) > 1 and not all(SHARD.search(file.stem) for file in found):
+            raise UsageError(
+                f"{folder} holds several files for {name}: {', '.join(f.name for f in found)}.",
+                "Leave one of them there, or name it: `data=FILE`.",
+            )
+        if found:
+            yield name, found
 
 
-def _is_split(stem: str, split: str) -> bool:
-    return stem == split or stem.startswith((f"{split}-", f"{split}_", f"{split}."))
+def _files_of(split: str, files: Sequence[Path]) -> list[Path]:
+    """train.csv, else train-v1.1.json or train_part.csv, else dialogsum.train.jsonl"""
+    for name in map(re.escape, ALIASES.get(split, (split,))):
+        for pattern in (name, rf"{name}[-_.].*", rf".*[-_.]{name}"):
+            found = [file for file in files if re.fullmatch(pattern, file.stem.lower())]
+            if found:
+                return found
+    return []
 
 
 def _read_splits(path: Path, recipe: Recipe) -> dict[str, list[Record]]:
@@ -96,20 +124,20 @@ def _read_splits(path: Path, recipe: Recipe) -> dict[str, list[Record]]:
         content = _load_json(path)
         if isinstance(content, dict) and "data" not in content:
             return {
-                split: [
-                    Record(f"{path.name}:{split}[{i}]", _pair_fields(row))
-                    for i, row in enumerate(rows)
-                ]
+                split: [_pair(f"{path.name}:{split}[{i}]", row) for i, row in enumerate(rows)]
                 for split, rows in content.items()
                 if isinstance(rows, list)
             }
     return {"train": list(_read_file(path, recipe))}
 
 
-def _pair_fields(row: Any) -> dict[str, Any]:
+def _pair(where: str, row: Any) -> Record:
+    """An object with fields, or a [text, label] pair."""
     if isinstance(row, dict):
-        return row
-    return dict(zip(("text", "label"), row, strict=False)) if isinstance(row, list) else {}
+        return Record(where, row)
+    if isinstance(row, list) and len(row) == 2:
+        return Record(where, {"text": row[0], "label": row[1]})
+    return Record(where, {}, f"{str(row)[:60]!r} is neither an object nor a [text, label] pair")
 
 
 def _read_file(path: Path, recipe: Recipe) -> Iterator[Record]:
@@ -122,49 +150,83 @@ def _read_file(path: Path, recipe: Recipe) -> Iterator[Record]:
 
 
 def _read_jsonl(path: Path, recipe: Recipe) -> Iterator[Record]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            where = f"{path.name}:{number}"
-            if not line.strip():
-                continue
-            try:
-                fields = json.loads(line)
-            except json.JSONDecodeError as error:
-                fields = {"": f"not JSON: {error}"}
-            yield Record(where, fields if isinstance(fields, dict) else {"": fields})
+    for number, line in enumerate(_lines(path), 1):
+        if line.strip():
+            yield _json_record(f"{path.name}:{number}", line)
+
+
+def _json_record(where: str, line: str) -> Record:
+    try:
+        fields = json.loads(line)
+    except json.JSONDecodeError as error:
+        return Record(where, {}, f"not JSON ({error})")
+    if not isinstance(fields, dict):
+        return Record(where, {}, f"{type(fields).__name__}; expected an object with fields")
+    return Record(where, fields)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines of a UTF-8 file, with or without a byte order mark, as spreadsheets write it."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from file
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is not UTF-8 (byte {error.start} of a block).", "Save it as UTF-8."
+        ) from error
 
 
 def _read_csv(path: Path, recipe: Recipe) -> Iterator[Record]:
     """With a header, unless the recipe names columns by position."""
     by_position = any(isinstance(column, int) for column in recipe.columns.values())
     tabs = path.suffix.lower() == ".tsv"
-    with path.open(encoding="utf-8", newline="") as file:
-        quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
-        rows = csv.reader(file, delimiter="\t" if tabs else ",", quoting=quoting)
-        header = None if by_position else next(rows, [])
+    quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
+    csv.field_size_limit(MAX_CELL)
+    rows = csv.reader(_lines(path), delimiter="\t" if tabs else ",", quoting=quoting)
+    try:
+        header = None if by_position else [name.strip() for name in next(rows, [])]
         if header is not None:
-            _check_header(path, header, recipe)
+            _check_columns(path, header, recipe)
         for row in rows:
             if row:
-                names = header if header is not None else [str(i) for i in range(len(row))]
-                yield Record(f"{path.name}:{rows.line_num}", dict(zip(names, row, strict=False)))
+                yield _csv_record(f"{path.name}:{rows.line_num}", row, header)
+    except csv.Error as error:
+        raise UsageError(f"{path} is not CSV: line {rows.line_num}: {error}.") from error
 
 
-def _check_header(path: Path, header: list[str], recipe: Recipe) -> None:
-    missing = [
-        f"{theirs!r}" for theirs in map(str, recipe.columns.values()) if theirs not in header
+def _csv_record(where: str, row: list[str], header: list[str] | None) -> Record:
+    if header is None:
+        return Record(where, {str(i): cell for i, cell in enumerate(row)})
+    if len(row) != len(header):
+        return Record(where, {}, f"{len(row)} cells; the header names {len(header)}")
+    return Record(where, dict(zip(header, row, strict=True)))
+
+
+def _check_columns(path: Path, found: Sequence[str], recipe: Recipe) -> None:
+    """Raise UsageError when a column that the recipe or the kind needs is not there."""
+    named = {ours: theirs for ours, theirs in recipe.columns.items() if isinstance(theirs, str)}
+    missing = [repr(theirs) for theirs in named.values() if theirs not in found]
+    lists = [ours for ours, theirs in recipe.columns.items() if isinstance(theirs, list)]
+    known = {*found, *named, *lists}
+    missing += [
+        " or ".join(map(repr, names)) for names in NEEDED[recipe.kind] if not known & {*names}
     ]
     if missing:
         raise UsageError(
-            f"{path.name} has no column {', '.join(missing)}; its columns are {', '.join(header)}.",
+            f"{path.name} has no column {', '.join(missing)}; its columns are {', '.join(found)}.",
             "Name them in the recipe, e.g. `columns={text: body, label: team}`.",
         )
 
 
 def _read_parquet(path: Path, recipe: Recipe) -> Iterator[Record]:
+    import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(path)
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowException as error:
+        raise UsageError(f"{path} is not Parquet: {error}.") from error
+    _check_columns(path, table.column_names, recipe)
     for number, fields in enumerate(table.to_pylist(), 1):
         yield Record(f"{path.name}: row {number}", fields)
 
@@ -172,26 +234,43 @@ def _read_parquet(path: Path, recipe: Recipe) -> Iterator[Record]:
 def _read_squad(path: Path, recipe: Recipe) -> Iterator[Record]:
     content = _load_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("data"), list):
-        raise UsageError(f"{path} is not SQuAD JSON; expected an object with a list under 'data'.")
-    for article in content["data"]:
-        for paragraph in article["paragraphs"]:
-            for qa in paragraph["qas"]:
-                answers = [] if qa.get("is_impossible") else qa.get("answers", [])
-                yield Record(
-                    f"{path.name}: question {qa.get('id')}",
-                    {
-                        "id": qa.get("id"),
-                        "question": qa.get("question"),
-                        "context": paragraph.get("context"),
-                        "title": article.get("title"),
-                        "answers": answers,
-                    },
-                )
+        raise UsageError(
+            f"{path} is not SQuAD JSON; expected an object with a list under 'data'.",
+            'Or give splits, {"train": [[text, label], ...]}, or one object per line as .jsonl.',
+        )
+    for i, article in enumerate(content["data"]):
+        for j, paragraph in enumerate(_objects(article, "paragraphs")):
+            where = f"{path.name}: article {i}, paragraph {j}"
+            if not _objects(paragraph, "qas"):
+                yield Record(where, {}, "no questions; expected an object with a list under 'qas'")
+            for k, qa in enumerate(_objects(paragraph, "qas")):
+                yield _squad_record(f"{where}, question {k}", article, paragraph, qa)
+        if not _objects(article, "paragraphs"):
+            where = f"{path.name}: article {i}"
+            yield Record(where, {}, "no paragraphs; expected an object with 'paragraphs'")
+
+
+def _objects(parent: Any, name: str) -> list[Any]:
+    found = parent.get(name) if isinstance(parent, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _squad_record(where: str, article: Any, paragraph: Any, qa: Any) -> Record:
+    if not isinstance(qa, dict):
+        return Record(where, {}, f"{type(qa).__name__}; expected an object with a question")
+    fields = {
+        "id": qa.get("id"),
+        "question": qa.get("question"),
+        "context": paragraph.get("context"),
+        "title": article.get("title"),
+        "answers": [] if qa.get("is_impossible") else qa.get("answers", []),
+    }
+    return Record(f"{where} ({qa['id']})" if "id" in qa else where, fields)
 
 
 def _load_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads("".join(_lines(path)))
     except json.JSONDecodeError as error:
         raise UsageError(f"{path} is not JSON: {error}.") from error
 
@@ -211,19 +290,24 @@ def _read_hub(recipe: Recipe) -> dict[str, list[Record]]:
     try:
         found = datasets.load_dataset(recipe.data, recipe.data_config or None)
     except Exception as error:  # datasets raises a dozen unrelated types for "not there"
-        reason = str(error).strip().splitlines()[0]
+        reason = f"{str(error).strip() or type(error).__name__}".splitlines()[0]
         raise UsageError(
             f"{recipe.data} is no file or folder here and no data set on the hub ({reason}).",
             "Give local files with `data=PATH`, or run where the Hugging Face hub can be reached.",
         ) from error
-    return {split: list(_hub_records(split, table)) for split, table in found.items()}
+    return {split: list(_hub_records(split, table, recipe)) for split, table in found.items()}
 
 
-def _hub_records(split: str, table: Any) -> Iterator[Record]:
-    """Records of one hub split, with class numbers turned into their names."""
+def _hub_records(split: str, table: Any, recipe: Recipe) -> Iterator[Record]:
+    """Records of one hub split, with class numbers of its labels turned into their names.
+
+    Of labels alone: SciTLDR keeps its sentence marks as classes, too, and those stay 0 and 1.
+    """
+    ours = {str(recipe.columns.get(name, name)) for name in ("label", "labels")}
     names = {
         column: feature if hasattr(feature, "int2str") else getattr(feature, "feature", None)
         for column, feature in table.features.items()
+        if column in ours | {"label", "labels"}
     }
     for number, row in enumerate(table):
         for column, feature in names.items():
@@ -235,32 +319,51 @@ def _hub_records(split: str, table: Any) -> Iterator[Record]:
 def _renamed(records: list[Record], recipe: Recipe) -> list[Record]:
     """Columns under our names, label numbers under their names."""
     names = _label_names(recipe)
-    return [Record(record.where, _rename(record.fields, recipe, names)) for record in records]
+    return [record if record.fault else _rename(record, recipe, names) for record in records]
 
 
-def _rename(fields: dict[str, Any], recipe: Recipe, names: list[str]) -> dict[str, Any]:
-    renamed = dict(fields)
+def _rename(record: Record, recipe: Recipe, names: list[str]) -> Record:
+    renamed = dict(record.fields)
     for ours, theirs in recipe.columns.items():
-        if str(theirs) in fields:
-            renamed[ours] = fields[str(theirs)]
+        if isinstance(theirs, list):
+            renamed[ours] = [record.fields[name] for name in theirs if record.fields.get(name)]
+        elif str(theirs) in record.fields:
+            renamed[ours] = record.fields[str(theirs)]
     if names:
         for key in ("label", "labels"):
             if key in renamed:
-                renamed[key] = _named(renamed[key], names, recipe)
-    return renamed
+                try:
+                    renamed[key] = _named(renamed[key], names, recipe)
+                except IndexError:
+                    fault = f"{key} is {renamed[key]!r}; expected numbers of 0 to {len(names) - 1}"
+                    return Record(record.where, {}, fault)
+    return Record(record.where, renamed)
 
 
 def _named(value: Any, names: list[str], recipe: Recipe) -> Any:
+    if not recipe.multi_label:
+        return _name(value, names)
     parts = value if isinstance(value, list) else str(value).split(recipe.label_separator)
-    named = [names[int(part)] if str(part).isdigit() else str(part) for part in parts]
-    return named if recipe.multi_label else named[0]
+    return [_name(part, names) for part in parts]
+
+
+def _name(value: Any, names: list[str]) -> Any:
+    """The name of a label number; raises IndexError. What is no number stays as it is."""
+    text = str(value).strip()
+    return names[int(text)] if text.isdigit() else value
 
 
 def _label_names(recipe: Recipe) -> list[str]:
+    """Names by number: from the recipe, or one per line of a file beside the data."""
     if isinstance(recipe.label_names, list):
         return recipe.label_names
     source = Path(recipe.data).expanduser()
-    file = (source if source.is_dir() else source.parent) / recipe.label_names
-    if not recipe.label_names or not file.is_file():
+    if not recipe.label_names or not source.exists():
         return []  # a hub data set brings its names along
-    return file.read_text(encoding="utf-8").split()
+    file = (source if source.is_dir() else source.parent) / recipe.label_names
+    if not file.is_file():
+        raise UsageError(
+            f"{file} is not there; the recipe reads the names of the labels from it.",
+            "Put it beside the data, or set `label_names=` where the labels are names already.",
+        )
+    return [line.strip() for line in _lines(file) if line.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from services.tasks.base import Outputs
 from services.tasks.kinds import KINDS
 from services.windows import Window
 from training.features import to_tensors
+from training.recipe import Recipe
 
 AUTO_CLASSES: dict[str, Any] = {
     "sequence-classification": transformers.AutoModelForSequenceClassification,
@@ -26,20 +28,36 @@ AUTO_CLASSES: dict[str, Any] = {
     "seq2seq": transformers.AutoModelForSeq2SeqLM,
     "zero-shot": transformers.AutoModel,
 }
+OUTPUTS = {"question-answering": 2, "sentence-extraction": 1}  # numbers for each token
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-LAYER = re.compile(r"^(?P<head>.*\b(?:layer|layers|block))\.(?P<number>\d+)\.(?P<tail>.+)$")
+# The first number counts the layers: T5 numbers the parts of each, too (`block.3.layer.1`).
+LAYER = re.compile(r"^(?P<head>.*?\b(?:layer|layers|block))\.(?P<number>\d+)\.(?P<tail>.+)$")
 
 
 def load_model(kind: str, folder: Path, labels: Sequence[str] = (), **config: Any) -> Any:
-    """The checkpoint in `folder` with the head of its kind; a new head starts from the seed."""
+    """The checkpoint in `folder` with the head of its kind; a new head starts from the seed.
+
+    Given labels, a head of another size (a base that was a classifier before) is made anew.
+    """
     if kind == "sequence-classification" and labels:
         config["num_labels"] = len(labels)
         config["id2label"] = dict(enumerate(labels))
         config["label2id"] = {label: i for i, label in enumerate(labels)}
-    if kind == "sentence-extraction":
-        config["num_labels"] = 1
+        config["ignore_mismatched_sizes"] = True
+    if kind in OUTPUTS:  # whatever the base was trained for before
+        config["num_labels"] = OUTPUTS[kind]
     transformers.logging.set_verbosity_error()  # "some weights are new" is the point here
     return AUTO_CLASSES[kind].from_pretrained(folder, dtype=torch.float32, **config)
+
+
+def refuse_too_long(model: Any, recipe: Recipe) -> None:
+    """Raise UsageError when a window is longer than the model has positions for."""
+    most = getattr(model.config, "max_position_embeddings", None) or recipe.max_tokens
+    if recipe.max_tokens > most:
+        raise UsageError(
+            f"max_tokens is {recipe.max_tokens}; the base {recipe.base} reads at most {most}.",
+            f"Set `max_tokens={most}`: longer texts are read in windows.",
+        )
 
 
 def model_inputs(model: nn.Module) -> list[str]:
@@ -136,6 +154,8 @@ def build_student(teacher: Any, layers: Sequence[int]) -> Any:
         )
     config[key] = len(layers)
     student = type(teacher)(type(teacher.config).from_dict(config))
+    if teacher.can_generate():  # beams and first tokens are no part of the config
+        student.generation_config = copy.deepcopy(teacher.generation_config)
     student.load_state_dict(thinned(teacher.state_dict(), layers, _thinned_part(teacher.config)))
     return student
 
@@ -164,11 +184,12 @@ def thinned(
         match = LAYER.match(name)
         if match is None or part not in match["head"] + ".":
             kept[name] = tensor
-        elif int(match["number"]) in layers:
-            new = list(layers).index(int(match["number"]))
-            kept[f"{match['head']}.{new}.{match['tail']}"] = tensor
-        if match and part in match["head"] + "." and "relative_attention_bias" in name:
+            continue
+        number = int(match["number"])
+        if "relative_attention_bias" in name:
             kept[f"{match['head']}.0.{match['tail']}"] = tensor
+        elif number in layers:
+            kept[f"{match['head']}.{list(layers).index(number)}.{match['tail']}"] = tensor
     return kept
 
 

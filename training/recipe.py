@@ -23,6 +23,26 @@ from services.errors import UsageError
 RECIPES = Path(__file__).parent / "recipes"
 KINDS = ("sequence-classification", "question-answering", "sentence-extraction", "seq2seq")
 STRATEGIES = ("head", "full", "lora")
+LEAST_WINDOW = 16  # tokens; below it special tokens and overlap leave no room for text
+LEAST = {
+    "batch_size": 1,
+    "accumulate": 1,
+    "evaluations": 1,
+    "lora_r": 1,
+    "lora_alpha": 1,
+    "max_tokens": 1,
+    "max_target_tokens": 1,
+    "summary_sentences": 1,
+    "max_steps": 0,
+    "patience": 0,
+    "stride": 0,
+    "train_rows": 0,
+    "dev_rows": 0,
+    "test_rows": 0,
+    "weight_decay": 0,
+    "hidden_weight": 0,
+}
+ABOVE_ZERO = ("epochs", "learning_rate", "temperature")
 TASK_OF_KIND = {
     "sequence-classification": "classify",
     "question-answering": "qa",
@@ -40,7 +60,8 @@ class Recipe:
     base: "embedded", a folder, or a hub id
     data: a file, a folder with train/dev/test files, or a Hugging Face data set id
     data_config: configuration name of a hub data set
-    columns: our field -> the data's column (a name, or a position in files without a header)
+    columns: our field -> the data's column (a name, or a position in files without a header; for
+        references also a list of names, of which those that a row has count)
     splits: train/dev/test -> the data's names (a name or a list); dev is cut from train if absent
     label_separator: splits one cell into several labels (multi-label)
     label_names: file beside the data, or list, that turns label numbers into names
@@ -72,7 +93,7 @@ class Recipe:
     data_config: str = ""
     data_licence: str = ""
     data_attribution: str = ""
-    columns: dict[str, str | int] = field(default_factory=dict)
+    columns: dict[str, str | int | list[str]] = field(default_factory=dict)
     splits: dict[str, str | list[str]] = field(default_factory=dict)
     label_separator: str = "|"
     label_names: str | list[str] = ""
@@ -146,7 +167,12 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         key, equals, value = override.partition("=")
         if not equals:
             raise UsageError(f"{override!r} is not key=value.", "Write e.g. `max_steps=3`.")
-        values[key] = yaml.safe_load(value) if value else ""
+        try:
+            values[key] = yaml.safe_load(value) if value else ""
+        except yaml.YAMLError as error:
+            raise UsageError(
+                f"{override!r} is not key=value with a YAML value.", "Quote it: key='\"...\"'."
+            ) from error
     return values
 
 
@@ -156,7 +182,7 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     faults = [_unknown_key(key, known) for key in values if key not in known]
     faults += [f"{key} is missing" for key in ("name", "kind") if not values.get(key)]
     checked: dict[str, Any] = {}
-    for key in values.keys() & known.keys():
+    for key in (key for key in values if key in known):
         try:
             checked[key] = msgspec.convert(values[key], _hint(key), strict=False)
         except msgspec.ValidationError as error:
@@ -170,16 +196,22 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
 
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    path = path.resolve()
     if path in seen:
         raise UsageError(f"{path} extends itself.", "Remove the `extends` that closes the circle.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}).",
+            "`extends` names a file beside the recipe.",
+        ) from error
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {error}.", "Mend the line it names.") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds {type(values).__name__}; expected keys and values.")
     parent = values.pop("extends", None)
-    return {**(_read(path.parent / parent, (*seen, path)) if parent else {}), **values}
+    return {**(_read(path.parent / str(parent), (*seen, path)) if parent else {}), **values}
 
 
 def _hint(key: str) -> Any:
@@ -188,8 +220,8 @@ def _hint(key: str) -> Any:
     return typing.get_type_hints(Recipe)[key]
 
 
-def _unknown_key(key: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
+def _unknown_key(key: Any, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(str(key), known, n=1)
     return f"unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
@@ -198,11 +230,30 @@ def _wrong_choices(values: Mapping[str, Any]) -> list[str]:
     for key, choices in (("kind", KINDS), ("strategy", STRATEGIES)):
         if key in values and values[key] not in choices:
             faults.append(f"{key} is {values[key]!r}; expected one of {', '.join(choices)}")
-    for key in ("batch_size", "accumulate", "evaluations", "lora_r", "max_tokens"):
-        if key in values and values[key] < 1:
-            faults.append(f"{key} is {values[key]}; expected at least 1")
-    if not 0.0 <= values.get("alpha", 0.0) <= 1.0:
-        faults.append(f"alpha is {values['alpha']}; expected 0 to 1")
-    if values.get("stride", 0) * 2 > values.get("max_tokens", 256):
-        faults.append(f"stride is {values['stride']}; expected at most half of max_tokens")
+    for key, least in LEAST.items():
+        if key in values and values[key] < least:
+            faults.append(f"{key} is {values[key]}; expected at least {least}")
+    for key in ABOVE_ZERO:
+        if key in values and not values[key] > 0:
+            faults.append(f"{key} is {values[key]}; expected more than 0")
+    for key in ("alpha", "label_smoothing", "warmup_ratio", "lora_dropout", "null_ratio"):
+        if key in values and not 0.0 <= values[key] <= 1.0:
+            faults.append(f"{key} is {values[key]}; expected 0 to 1")
+    return faults + _wrong_together(values)
+
+
+def _wrong_together(values: Mapping[str, Any]) -> list[str]:
+    """Settings that are right alone but not with each other; defaults count."""
+    faults = []
+    seq2seq = values.get("kind") == "seq2seq"
+    stride = values.get("stride", Recipe.stride)
+    max_tokens = values.get("max_tokens", Recipe.max_tokens)
+    if not seq2seq and max_tokens < LEAST_WINDOW:
+        faults.append(f"max_tokens is {max_tokens}; expected at least {LEAST_WINDOW}")
+    elif not seq2seq and stride * 2 > max_tokens:
+        faults.append(f"stride is {stride}; expected at most half of max_tokens ({max_tokens})")
+    if seq2seq and values.get("strategy") == "head":
+        faults.append("strategy is 'head'; seq2seq has no new head, expected full or lora")
+    if values.get("multi_label") and values.get("out_of_scope"):
+        faults.append("out_of_scope goes with one label per text; with multi_label leave it out")
     return faults

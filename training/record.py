@@ -8,18 +8,24 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fit:
-    """What the loop did. tokens: real tokens read, padding left out."""
+    """What the loop did.
+
+    steps: all of them; seconds, tokens: since `resumed_step`, where a killed training went on
+    tokens: real ones, padding left out
+    """
 
     seconds: float
     steps: int
     tokens: int
     best_dev: float
     history: list[dict[str, float]]
+    resumed_step: int = 0
 
     def record(self) -> dict[str, Any]:
         return {
             "wall_time_s": round(self.seconds, 1),
             "steps": self.steps,
+            "resumed_step": self.resumed_step,
             "tokens": self.tokens,
             "tokens_per_s": round(self.tokens / max(self.seconds, 1e-9)),
             "dev_best": self.best_dev,

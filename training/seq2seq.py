@@ -7,7 +7,7 @@ encoder and some decoder layers and learns the people's summaries together with 
 from __future__ import annotations
 
 import json
-import time
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,6 @@ from torch.utils.data import Dataset
 from transformers import (
     AutoTokenizer,
     DataCollatorForSeq2Seq,
-    EarlyStoppingCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     set_seed,
@@ -28,16 +27,27 @@ from transformers import (
 from services.manifest import sha256_of
 from training.bases import WEIGHTS, resolve
 from training.checkpoint import (
+    CONTROL,
+    FIT_NAME,
+    Description,
+    comparison,
     describe,
     merged,
     read_description,
     save_checkpoint,
+    save_control,
     write_json,
 )
 from training.data import Document, Splits, digest, load_data
-from training.evaluate import Evaluation, paired_loss, score_summaries
-from training.fit import last_checkpoint, training_arguments
-from training.models import build_student, count_parameters, device_of, load_model
+from training.evaluate import Evaluation, score_summaries
+from training.fit import callbacks, similar_lengths, train, training_arguments
+from training.models import (
+    build_student,
+    count_parameters,
+    device_of,
+    load_model,
+    refuse_too_long,
+)
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
@@ -86,6 +96,9 @@ class SummaryTrainer(Seq2SeqTrainer):
         )
         return metrics
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return similar_lengths(self, train_dataset)
+
 
 def finetune_seq2seq(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     """Train an encoder-decoder on (text, summary) pairs; see `training.finetune.finetune`."""
@@ -93,64 +106,76 @@ def finetune_seq2seq(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     splits = load_data(recipe)
     tokenizer = _save_tokenizer(base.path, out)
     set_seed(recipe.seed)
-    model = apply_strategy(load_model(recipe.kind, base.path), recipe)
+    model = load_model(recipe.kind, base.path)
+    refuse_too_long(model, recipe)
+    model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
     trained = _fit(model, _gold(splits["train"]), tokenizer, recipe, splits, out, progress)
     description = describe(recipe, base, [])
-    model = merged(model, out)
+    model = merged(model, out, base.id)
     tested = _tested(model, tokenizer, recipe, splits["test"])
     rows = len(splits["train"])
     return save_checkpoint(model, description, recipe, tested, trained, rows, trainable, out, {})
 
 
-def distill_seq2seq(recipe: Recipe, teacher_folder: Path, out: Path, progress: bool = True) -> Path:
+def distill_seq2seq(
+    recipe: Recipe, teacher_folder: Path, out: Path, progress: bool = True, control: bool = True
+) -> Path:
     """Shrink and fine-tune on labels and pseudo-labels; the control sees labels alone."""
     parent = read_description(teacher_folder)
     splits = load_data(recipe)
     tokenizer = _save_tokenizer(teacher_folder, out)
     identity = sha256_of(teacher_folder / WEIGHTS)
     teacher = load_model(recipe.kind, teacher_folder)
+    refuse_too_long(teacher, recipe)
+    student = build_student(teacher, recipe.student_layers)
     pseudo = pseudo_labels(teacher, tokenizer, splits["train"], recipe, out / "teacher", identity)
-    gold = _gold(splits["train"])
-    taught = gold[: round((1 - recipe.alpha) * len(gold))] + pseudo if recipe.alpha < 1 else pseudo
-    steps = {"max_steps": recipe.max_steps or _steps(len(taught), recipe)}
-    recipe_equal_steps = replace(recipe, **steps)
-    results: dict[str, Any] = {}
-    for name, pairs, folder in (
-        ("control", gold, out / "without-teacher"),
-        ("student", taught, out),
-    ):
-        set_seed(recipe.seed)
-        student = build_student(teacher, recipe.student_layers)
-        trained = _fit(student, pairs, tokenizer, recipe_equal_steps, splits, folder, progress)
-        results[name] = (student, trained, _tested(student, tokenizer, recipe, splits["test"]))
-    student, trained, tested = results["student"]
+    taught = _mixed(_gold(splits["train"]), pseudo, recipe.alpha)
+    steps = recipe.max_steps or _steps(len(taught), recipe)
+    equal = replace(recipe, max_steps=steps)  # the control takes as many
+    plain = train_control(equal, parent, tokenizer, splits, out, progress) if control else None
+    set_seed(recipe.seed)
+    student = apply_strategy(student, recipe)
+    trainable = count_parameters(student, trainable=True)
+    trained = _fit(student, taught, tokenizer, equal, splits, out, progress)
+    tested = _tested(student, tokenizer, recipe, splits["test"])
     full = _tested(teacher, tokenizer, recipe, splits["test"])
-    gain, low, high = paired_loss(tested, results["control"][2])
-    extra = {
-        "distillation": {
-            "teacher": full.record(),
-            "share_of_teacher": tested.value / max(full.value, 1e-9),
-            "alpha": recipe.alpha,
-            "student_layers": recipe.student_layers,
-            "pseudo_labels": len(pseudo),
-            "without_teacher": {**results["control"][2].record(), **results["control"][1].record()},
-            "gain_over_without_teacher": {"value": gain, "ci_low": low, "ci_high": high},
-            "distillation_won": gain > 0,
-        }
-    }
+    untaught = plain and _tested(plain, tokenizer, recipe, splits["test"])
+    record = comparison(recipe, tested, full, untaught, out)
+    record["pseudo_labels"] = len(pseudo)
     description = replace(
         parent,
         role="distilled",
         parent=identity,
         layers=recipe.student_layers,
         recipe_digest=recipe.digest,
+        max_tokens=recipe.max_tokens,
     )
-    trainable = count_parameters(student, trainable=True)
-    rows = len(splits["train"])
+    rows, extra = len(splits["train"]), {"distillation": record}
     return save_checkpoint(
         student, description, recipe, tested, trained, rows, trainable, out, extra
     )
+
+
+def train_control(
+    recipe: Recipe, parent: Description, tokenizer: Any, splits: Splits, out: Path, progress: bool
+) -> Any:
+    """The same student without its teacher: from the base, with people's summaries alone."""
+    folder = out / CONTROL
+    if (folder / FIT_NAME).is_file():
+        return load_model(recipe.kind, folder)
+    set_seed(recipe.seed)
+    base = load_model(recipe.kind, resolve(parent.base_source).path)
+    model = apply_strategy(build_student(base, recipe.student_layers), recipe)
+    trained = _fit(model, _gold(splits["train"]), tokenizer, recipe, splits, folder, progress)
+    save_control(model, trained, folder)
+    return model
+
+
+def _mixed(gold: Sequence[Pair], pseudo: Sequence[Pair], alpha: float) -> list[Pair]:
+    """All of the teacher's summaries and a share of 1 - alpha of the people's, spread evenly."""
+    count = round((1 - alpha) * len(gold))
+    return [*(gold[i * len(gold) // count] for i in range(count)), *pseudo]
 
 
 def pseudo_labels(
@@ -215,7 +240,6 @@ def _fit(
     arguments = training_arguments(
         recipe, out / "steps", len(pairs), progress, make=Seq2SeqTrainingArguments
     )
-    arguments.group_by_length = True
     trainer = SummaryTrainer(
         partial(_dev_score, tokenizer, recipe, splits["dev"]),
         model=model,
@@ -223,18 +247,9 @@ def _fit(
         train_dataset=data,
         eval_dataset=data,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=-100),
-        callbacks=[EarlyStoppingCallback(recipe.patience)] if recipe.patience else [],
+        callbacks=callbacks(recipe),
     )
-    started = time.monotonic()
-    result = trainer.train(resume_from_checkpoint=last_checkpoint(out))
-    scores = [entry for entry in trainer.state.log_history if "eval_score" in entry]
-    return Fit(
-        time.monotonic() - started,
-        result.global_step,
-        round((trainer.state.epoch or 0.0) * sum(data.lengths)),
-        max((entry["eval_score"] for entry in scores), default=0.0),
-        [{"step": entry["step"], "score": entry["eval_score"]} for entry in scores],
-    )
+    return train(trainer, recipe, out, sum(data.lengths))
 
 
 def _dev_score(tokenizer: Any, recipe: Recipe, rows: Sequence[Document], model: Any) -> Evaluation:
@@ -249,8 +264,8 @@ def _gold(rows: Sequence[Document]) -> list[Pair]:
     return [(row.text, row.references[0]) for row in rows]
 
 
-def _steps(windows: int, recipe: Recipe) -> int:
-    return max(1, round(windows * recipe.epochs / (recipe.batch_size * recipe.accumulate)))
+def _steps(pairs: int, recipe: Recipe) -> int:
+    return max(1, math.ceil(pairs * recipe.epochs / (recipe.batch_size * recipe.accumulate)))
 
 
 def _save_tokenizer(source: Path, out: Path) -> Any:

@@ -2,7 +2,7 @@
 
 head: feature extraction; the pretrained part stays as it is
 full: everything moves, but for the embeddings when the recipe freezes them
-lora: low-rank changes of all linear layers (Hu et al. 2022), by `peft`
+lora: low-rank changes of all linear layers (Hu et al. 2022), by `peft`; the head moves whole
 """
 
 from __future__ import annotations
@@ -35,6 +35,17 @@ def _head(model: Any, recipe: Recipe) -> Any:
     return model
 
 
+def head_names(model: Any) -> list[str]:
+    """The modules of the head: what no base brings along, such as DistilBERT's pre_classifier."""
+    names = [
+        name
+        for name, module in model.named_children()
+        if module is not model.base_model and any(True for _ in module.parameters())
+    ]
+    pooled = getattr(model.base_model, "pooler", None) is not None
+    return [*names, "pooler"] if pooled else names
+
+
 def _full(model: Any, recipe: Recipe) -> Any:
     if recipe.freeze_embeddings:
         embeddings = getattr(model.base_model, "embeddings", None) or model.get_input_embeddings()
@@ -49,6 +60,8 @@ def _lora(model: Any, recipe: Recipe) -> Any:
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
         target_modules="all-linear",
+        # An adapter without them could not be put over the base again: they start at random.
+        modules_to_save=None if recipe.kind == "seq2seq" else head_names(model),
     )
     return get_peft_model(model, config)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import sentencex  # type: ignore[import-untyped]
+import sentencex
 from numpy.typing import NDArray
 
 from services.tasks.base import Encoded, Outputs, Result, sigmoid

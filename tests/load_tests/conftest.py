@@ -26,10 +26,14 @@ def tiny_server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """The environment in which tiny variants of one model for each task are published."""
+    """The environment in which tiny variants of every model are published."""
     root = tmp_path_factory.mktemp("published")
-    keys = ["intent/full", "intent/distilled-int8", "reader/full", "highlights/full"]
-    folders = [tiny.write_variant(root / key, *key.split("/")) for key in keys]
+    keys = ["intent/full", "intent/distilled-int8", "emotion/full", "reader/full"]
+    keys += ["highlights/full", "zeroshot/full"]
+    folders = [
+        tiny.write_variant(root / key, *key.split("/"), max_tokens=256)  # most words are spelt out
+        for key in keys
+    ]
     tags = [tiny.store(folder, root / "home") for folder in folders]
     lock = tiny.write_lock(root / "variants.lock.json", tags)
     return {"BENTOML_HOME": str(root / "home"), "TRANSFER_LOCK": str(lock)}
@@ -49,7 +53,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
     folders = {}
     for kind, head in heads.items():
-        labels = 1 if kind == "sentence-extraction" else 3
+        labels = {"sentence-extraction": 1, "question-answering": 2}.get(kind, 3)
         config = hf.BertConfig(
             vocab_size=len(tiny.vocabulary()), num_hidden_layers=1, num_labels=labels, **sizes
         )

@@ -67,7 +67,7 @@ def test_a_row_holds_every_measured_number() -> None:
 
 def test_what_was_not_measured_is_a_dash_not_a_zero() -> None:
     line = table(results({"model": "intent", "variant": "full"})).splitlines()[2]
-    assert cells(line) == ["intent", "full", *["–"] * (len(HEADER) - 2)]
+    assert cells(line) == ["intent", "full", *["-"] * (len(HEADER) - 2)]
 
 
 def test_the_notes_say_how_it_was_measured() -> None:
@@ -81,6 +81,12 @@ def test_the_notes_say_how_it_was_measured() -> None:
 def test_an_invalid_run_is_marked() -> None:
     load = {"single_stream": {"valid": True}, "saturated": {"valid": False}}
     assert "failed): intent/distilled-int8." in table(results({**ROW, "load": load}))
+
+
+def test_a_busy_machine_is_told() -> None:
+    busy = {"cpu_used_before": 0.87, "idle_machine": False}
+    record = {"environment": {**ENVIRONMENT, "validity": busy}, "variants": [ROW]}
+    assert "used 87% of the machine" in table(record)
 
 
 def test_the_baseline_and_the_ratio_are_explained() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 from services.runtime import Runtime
 from tests.services import tiny
 from tests.services.server import Server, environment, serving
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # BentoML's own, at its import
+    import bentoml._internal.bento
+    import bentoml.models  # noqa: F401
 
 STORED = [
     (model, variant)
@@ -61,3 +67,10 @@ def server(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def client(server: Server) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def bento_client(server: Server) -> Iterator[bentoml.SyncHTTPClient]:
+    with bentoml.SyncHTTPClient(server.url) as connected:
+        yield connected
+    connected._temp_dir.cleanup()  # close() leaves it to the garbage collector

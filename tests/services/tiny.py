@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from services.manifest import Base, Manifest, Parity, Quality, describe_files, write_manifest
 
-WORDS = (
+WORDS = (  # noqa: SIM905
     "transfer send freeze stolen balance account money card please the a of to is my what when "
     "happy angry thanks terrible twenty paris monday important urgent delivery parcel courier "
     "invoice bill payment and"

@@ -1,0 +1,61 @@
+"""What all tests share: no hub, a BentoML store of their own, and tiny real bases to train."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "BENTOML_DO_NOT_TRACK": "True",
+}
+HOME = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test module is imported: libraries read their environment at import."""
+    home = tempfile.mkdtemp(prefix="bentoml-")
+    config.stash[HOME] = home
+    os.environ.update({**OFFLINE, "BENTOML_HOME": home})
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[HOME], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base of 4 layers, 32 wide, as `training.bases.resolve` finds it in a folder."""
+    from tests import tiny_bases
+
+    return tiny_bases.save_bert(tmp_path_factory.mktemp("tiny-bert"))
+
+
+@pytest.fixture(scope="session")
+def tiny_distilbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests import tiny_bases
+
+    return tiny_bases.save_distilbert(tmp_path_factory.mktemp("tiny-distilbert"))
+
+
+@pytest.fixture(scope="session")
+def tiny_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2 encoder layers, 4 decoder layers."""
+    from tests import tiny_bases
+
+    return tiny_bases.save_bart(tmp_path_factory.mktemp("tiny-bart"))
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 encoder layers, 4 decoder layers."""
+    from tests import tiny_bases
+
+    return tiny_bases.save_t5(tmp_path_factory.mktemp("tiny-t5"))

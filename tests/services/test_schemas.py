@@ -1,0 +1,133 @@
+"""Requests: what is taken, what is refused, and with which words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from services.schemas import (
+    EXAMPLES,
+    MAX_ITEMS,
+    ROUTES,
+    ClassifyRequest,
+    CompareRequest,
+    HfQaRequest,
+    InvalidError,
+    MalformedError,
+    QaRequest,
+    SummarizeRequest,
+    decode_request,
+)
+
+
+@pytest.mark.parametrize(
+    ("route", "body"), [(route, body) for route, bodies in EXAMPLES.items() for body in bodies]
+)
+def test_every_example_is_a_request(route: str, body: dict[str, Any]) -> None:
+    assert isinstance(decode_request(json.dumps(body).encode(), ROUTES[route]), ROUTES[route])
+
+
+def test_every_post_route_has_examples() -> None:
+    assert set(EXAMPLES) == set(ROUTES)
+    assert all(len(bodies) >= 2 for bodies in EXAMPLES.values())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"nonsense", b'{"text": NaN}', b'{"text": "a", "threshold": Infinity}', b"\xff{}"]
+    + [b'{"text": "\\u00zz"}', b'{"text": "\\ud800", "top_k": NaN}'],
+)
+def test_what_is_not_json_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedError, match="The body is not JSON"):
+        decode_request(body, ClassifyRequest)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "message"),
+    [
+        (ClassifyRequest, {}, "The body: Object missing required field `text`."),
+        (ClassifyRequest, [], "The body: Expected `object`, got `array`."),
+        (ClassifyRequest, {"text": 1}, "text: Expected `str | array`, got `int`."),
+        (ClassifyRequest, {"text": []}, "text: Expected `array` of length >= 1."),
+        (ClassifyRequest, {"text": ["a", None]}, "text[1]: Expected `str`, got `null`."),
+        (ClassifyRequest, {"text": "a", "top_k": 0}, "top_k: Expected `int` >= 1."),
+        (ClassifyRequest, {"text": "a", "top_k": "1"}, "top_k: Expected `int`, got `str`."),
+        (ClassifyRequest, {"text": "a", "threshold": 1.5}, "threshold: Expected `float` <= 1.0."),
+        (ClassifyRequest, {"text": "a", "labels": []}, "labels: Expected `array` of length >= 1."),
+        (ClassifyRequest, {"text": "a", "labels": ["x", "x"]}, "labels holds a name twice."),
+        (
+            ClassifyRequest,
+            {"text": "a", "labels": ["x"], "model": "intent"},
+            "labels is answered by the model zeroshot, not by intent.",
+        ),
+        (
+            ClassifyRequest,
+            {"text": "a", "nope": 1},
+            "The body: Object contains unknown field `nope`.",
+        ),
+        (
+            ClassifyRequest,
+            {"text": "a", "long_text": "cut"},
+            "long_text: Invalid enum value 'cut'.",
+        ),
+        (
+            ClassifyRequest,
+            {"text": ["a"] * (MAX_ITEMS + 1)},
+            f"text: Expected `array` of length <= {MAX_ITEMS}.",
+        ),
+        (
+            QaRequest,
+            {"question": ["a", "b"], "context": ["c"], "paired": True},
+            "paired has 2 questions and 1 contexts.",
+        ),
+        (
+            QaRequest,
+            {"question": "a", "context": ["c"], "paired": True},
+            "paired takes a list for question and a list for context.",
+        ),
+        (
+            SummarizeRequest,
+            {"text": ["a"], "stream": True},
+            "stream takes one text, not a list.",
+        ),
+        (
+            CompareRequest,
+            {"task": "qa", "input": {"question": "a", "context": 1}},
+            "input.context: Expected `str | array`, got `int`.",
+        ),
+        (
+            CompareRequest,
+            {"task": "classify", "input": {"text": "a", "variant": "full"}},
+            "input.variant has no place in a comparison.",
+        ),
+        (
+            CompareRequest,
+            {"task": "classify", "input": {"text": "a"}, "variants": ["full", "full"]},
+            "variants holds a name twice.",
+        ),
+        (CompareRequest, {"task": "speak", "input": {}}, "task: Invalid enum value 'speak'."),
+        (
+            HfQaRequest,
+            {"inputs": {"question": "a", "context": "b"}, "parameters": {"doc_stride": 4}},
+            "parameters: Object contains unknown field `doc_stride`.",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(kind: Any, body: Any, message: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        decode_request(json.dumps(body).encode(), kind)
+    assert caught.value.message == message
+    assert caught.value.status == 422
+
+
+def test_half_a_surrogate_pair_is_a_fault_of_the_text_not_of_the_body() -> None:
+    request = decode_request(b'{"text": ["fine", "half \\ud83d"]}', ClassifyRequest)
+    assert request.text == ["fine", "half \ud83d"]
+
+
+def test_a_deep_body_is_refused_without_a_crash() -> None:
+    deep = b'{"task":"qa","input":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001
+    with pytest.raises((MalformedError, InvalidError)):
+        decode_request(deep, CompareRequest)

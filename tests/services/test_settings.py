@@ -1,0 +1,55 @@
+"""Settings: defaults, every fault at once, and where BentoML's store is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.errors import UsageError
+from services.settings import Settings, usable_cores
+
+
+def test_nothing_set_means_the_defaults() -> None:
+    settings = Settings.from_environment({})
+    assert settings.threads == usable_cores()
+    assert (settings.max_body_bytes, settings.provider) == (8_000_000, "auto")
+    assert settings.lock.name == "variants.lock.json"
+
+
+def test_everything_can_be_set() -> None:
+    settings = Settings.from_environment(
+        {
+            "TRANSFER_VARIANTS": "distilled-int8, zeroshot",
+            "TRANSFER_THREADS": "4",
+            "TRANSFER_QUEUE_ITEMS": "10",
+            "TRANSFER_MAX_BODY_BYTES": "100",
+            "TRANSFER_BODY_TIMEOUT_S": "0.5",
+            "TRANSFER_TIMEOUT_S": "2",
+            "TRANSFER_LOCK": "some/lock.json",
+            "TRANSFER_PROVIDER": "CPU",
+        }
+    )
+    assert settings == Settings(
+        variants=("distilled-int8", "zeroshot"),
+        threads=4,
+        queue_items=10,
+        max_body_bytes=100,
+        body_timeout_s=0.5,
+        timeout_s=2.0,
+        lock=Path("some/lock.json"),
+        provider="cpu",
+    )
+
+
+def test_all_faults_are_reported_at_once() -> None:
+    faulty = {
+        "TRANSFER_THREADS": "none",
+        "TRANSFER_TIMEOUT_S": "-1",
+        "TRANSFER_PROVIDER": "tpu",
+        "TRANSFER_VARIANTS": ",",
+    }
+    with pytest.raises(UsageError) as caught:
+        Settings.from_environment(faulty)
+    for name, value in faulty.items():
+        assert f"{name} is {value!r}; expected" in str(caught.value)

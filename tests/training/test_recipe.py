@@ -1,0 +1,163 @@
+"""Recipes: presets, inheritance, overrides, and faults that are all told at once."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.errors import UsageError
+from training.recipe import RECIPES, TASK_OF_KIND, Recipe, load_recipe, parse_recipe
+
+PRESETS = sorted(RECIPES.glob("*.yaml"))
+LEAST = {"name": "x", "kind": "sequence-classification"}
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_parses_and_names_its_data_and_licence(preset: Path) -> None:
+    recipe = load_recipe(preset.stem)
+    assert recipe == load_recipe(preset)
+    assert recipe.task == TASK_OF_KIND[recipe.kind]
+    assert recipe.data and recipe.data_licence and recipe.data_attribution
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_opens_with_the_command_that_runs_it(preset: Path) -> None:
+    verb = "distill" if preset.stem.endswith("-distilled") else "train"
+    first = preset.read_text(encoding="utf-8").splitlines()[0]
+    assert f"{first} ".startswith(f"# transfer {verb} {preset.stem} ")
+
+
+def test_only_distilled_presets_name_student_layers() -> None:
+    for preset in PRESETS:
+        assert bool(load_recipe(preset).student_layers) == preset.stem.endswith("-distilled")
+
+
+def test_an_unknown_recipe_lists_the_presets() -> None:
+    with pytest.raises(UsageError, match="No recipe nowhere") as caught:
+        load_recipe("nowhere")
+    assert "sample-tickets" in caught.value.hint
+
+
+def test_an_unknown_key_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(UsageError, match=r"unknown key 'learning_rat'.*'learning_rate'"):
+        parse_recipe({**LEAST, "learning_rat": 1e-4}, "x.yaml")
+
+
+def test_a_key_that_is_no_text_is_an_unknown_key() -> None:
+    with pytest.raises(UsageError, match="unknown key 5"):
+        parse_recipe({**LEAST, 5: 1}, "x.yaml")  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": "many"}, "epochs: 'many' does not fit"),
+        ({"student_layers": "0"}, "student_layers"),
+        ({"kind": "poetry"}, "kind is 'poetry'; expected one of sequence-classification"),
+        ({"strategy": "magic"}, "strategy is 'magic'; expected one of head, full, lora"),
+        ({"batch_size": 0}, "batch_size is 0; expected at least 1"),
+        ({"max_steps": -1}, "max_steps is -1; expected at least 0"),
+        ({"alpha": 1.5}, "alpha is 1.5; expected 0 to 1"),
+        ({"null_ratio": 2}, "null_ratio is 2.0; expected 0 to 1"),
+        ({"temperature": 0}, "temperature is 0.0; expected more than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"stride": 100, "max_tokens": 128}, "stride is 100; expected at most half"),
+        ({"max_tokens": 32}, "stride is 32; expected at most half"),  # the default stride counts
+        ({"max_tokens": 4, "stride": 0}, "max_tokens is 4; expected at least 16"),
+        ({"kind": "seq2seq", "strategy": "head"}, "seq2seq has no new head"),
+        ({"multi_label": True, "out_of_scope": "other"}, "out_of_scope goes with one label"),
+        ({"name": ""}, "name is missing"),
+    ],
+)
+def test_a_wrong_value_says_what_was_expected(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_recipe({**LEAST, **changes}, "x.yaml")
+
+
+def test_all_faults_are_reported_at_once_in_the_order_of_the_file() -> None:
+    faulty = {"kind": "poetry", "epochs": "many", "batch_size": "x", "lerning_rate": 1}
+    with pytest.raises(UsageError) as caught:
+        parse_recipe(faulty, "mine.yaml")
+    message = caught.value.message
+    places = [message.index(word) for word in ("'lerning_rate'", "name is", "epochs:", "batch_si")]
+    assert message.startswith("mine.yaml: ") and "kind is 'poetry'" in message
+    assert places == sorted(places)
+
+
+def test_extends_takes_over_what_is_not_set(tmp_path: Path) -> None:
+    write(tmp_path / "parent.yaml", "name: x\nkind: question-answering\nepochs: 9\nseed: 1\n")
+    child = write(tmp_path / "child.yaml", "extends: parent.yaml\nseed: 2\n")
+    recipe = load_recipe(child)
+    assert (recipe.kind, recipe.epochs, recipe.seed) == ("question-answering", 9.0, 2)
+
+
+@pytest.mark.parametrize("way", ["a.yaml", "../{folder}/a.yaml"])
+def test_a_circle_of_extends_is_refused(tmp_path: Path, way: str) -> None:
+    path = write(tmp_path / "a.yaml", "extends: b.yaml\n")
+    write(tmp_path / "b.yaml", f"extends: {way.format(folder=tmp_path.name)}\n")
+    with pytest.raises(UsageError, match="extends itself"):
+        load_recipe(path)
+
+
+def test_a_missing_parent_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", "extends: gone.yaml\n")
+    with pytest.raises(UsageError, match=r"gone\.yaml cannot be read"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "not YAML"), ("- a\n", "holds list")])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_recipe(write(tmp_path / "a.yaml", text))
+
+
+def test_overrides_take_yaml_values() -> None:
+    recipe = load_recipe(
+        "sample-tickets",
+        [
+            "max_steps=3",
+            "learning_rate=1e-3",
+            "bf16=true",
+            "student_layers=[0, 2]",
+            "columns={text: body, label: 1}",
+            "out_of_scope=",
+        ],
+    )
+    assert (recipe.max_steps, recipe.learning_rate, recipe.bf16) == (3, 1e-3, True)
+    assert recipe.student_layers == [0, 2]
+    assert recipe.columns == {"text": "body", "label": 1}
+    assert recipe.out_of_scope == ""
+
+
+@pytest.mark.parametrize("override", ["max_steps", "columns={text: body"])
+def test_an_override_that_is_no_key_and_value_is_refused(override: str) -> None:
+    with pytest.raises(UsageError, match="is not key=value"):
+        load_recipe("sample-tickets", [override])
+
+
+def test_a_saved_recipe_is_loaded_as_it_was(tmp_path: Path) -> None:
+    recipe = load_recipe("intent-distilled", ["data=there"])
+    recipe.save(tmp_path / "recipe.yaml")
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+def test_the_digest_does_not_depend_on_where_the_data_lies() -> None:
+    recipe = load_recipe("intent")
+    assert replace(recipe, data="elsewhere").digest == recipe.digest
+
+
+@pytest.mark.parametrize("key", [item.name for item in fields(Recipe) if item.name != "data"])
+def test_the_digest_depends_on_everything_else(key: str) -> None:
+    recipe = load_recipe("intent")
+    value = getattr(recipe, key)
+    other: dict[type, Any] = {str: "other", int: 99, float: 0.55, list: [9], dict: {"k": "v"}}
+    changed = not value if isinstance(value, bool) else other[type(value)]
+    assert replace(recipe, **{key: changed}).digest != recipe.digest

@@ -1,0 +1,99 @@
+"""After a step exactly the parameters that the strategy names have moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.models import load_model, unwrapped
+from training.recipe import Recipe
+from training.strategies import apply_strategy, head_names
+
+KINDS = ["sequence-classification", "question-answering", "sentence-extraction"]
+IDS = torch.randint(5, 900, (4, 9), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(params=["bert", "distilbert"])
+def base(request: pytest.FixtureRequest, bases: dict[str, Path]) -> Path:
+    return bases[request.param]
+
+
+def load(base: Path, kind: str) -> Any:
+    torch.manual_seed(1)
+    return load_model(kind, base, ["a", "b", "c"] if kind == KINDS[0] else [])
+
+
+def moved(model: Any, steps: int = 2) -> set[str]:
+    """Names of the parameters that some steps change."""
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(steps):
+        output = model(input_ids=IDS)
+        logits = [t for name, t in output.items() if "logits" in name]
+        sum((tensor**2).sum() + tensor.sum() for tensor in logits).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+
+
+def recipe(kind: str, strategy: str, **changes: Any) -> Recipe:
+    return Recipe(name="x", kind=kind, strategy=strategy, **changes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_head_moves_the_head_alone(base: Path, kind: str) -> None:
+    model = apply_strategy(load(base, kind), recipe(kind, "head"))
+    heads = ("classifier", "pre_classifier", "qa_outputs", "bert.pooler")
+    expected = {name for name, _ in model.named_parameters() if name.startswith(heads)}
+    assert moved(model) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_full_moves_everything(base: Path, kind: str) -> None:
+    model = apply_strategy(load(base, kind), recipe(kind, "full", freeze_embeddings=False))
+    assert moved(model) == {name for name, _ in model.named_parameters()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_full_with_frozen_embeddings_moves_everything_else(base: Path, kind: str) -> None:
+    model = apply_strategy(load(base, kind), recipe(kind, "full", freeze_embeddings=True))
+    expected = {name for name, _ in model.named_parameters() if ".embeddings." not in name}
+    assert moved(model) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lora_moves_its_low_rank_parts_and_the_head(base: Path, kind: str) -> None:
+    model = apply_strategy(load(base, kind), recipe(kind, "lora", lora_dropout=0.0))
+    changed = moved(model)
+    assert changed == {
+        name for name, _ in model.named_parameters() if "lora_" in name or "modules_to_save" in name
+    }
+    layers = {name for name in changed if "lora_A" in name}
+    per_layer = 6  # query, key, value, output of attention; both of the feed-forward part
+    assert len(layers) == 4 * per_layer
+
+
+def test_the_head_is_what_no_base_brings_along(bases: dict[str, Path]) -> None:
+    bert = load_model(KINDS[0], bases["bert"], ["a", "b"])
+    distilbert = load_model(KINDS[0], bases["distilbert"], ["a", "b"])
+    assert head_names(bert) == ["classifier", "pooler"]
+    assert head_names(distilbert) == ["pre_classifier", "classifier"]
+    assert head_names(load_model(KINDS[1], bases["bert"])) == ["qa_outputs"]
+
+
+@pytest.mark.parametrize("name", ["bart", "t5"])
+def test_seq2seq_moves_in_full_or_by_lora(
+    name: str, bases: dict[str, Path], make_recipe: Callable[..., Recipe]
+) -> None:
+    full = apply_strategy(load(bases[name], "seq2seq"), make_recipe("dialogue", name))
+    assert all(p.requires_grad for p in full.parameters())
+    tuned = apply_strategy(
+        load(bases[name], "seq2seq"), make_recipe("dialogue", name, strategy="lora")
+    )
+    moving = {n for n, p in tuned.named_parameters() if p.requires_grad}
+    assert moving and all("lora_" in n for n in moving)
+    assert unwrapped(tuned) is not tuned
