@@ -32,8 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.verb(options) or 0)
     except UsageError as error:
         return _fail(error, 2)
-    except TransferError as error:
-        return _fail(error, 1)
+    except (
+        TransferError
+    ) as error:  # a request that the service would answer with 4xx is wrong usage
+        return _fail(error, 2 if error.status < 500 else 1)
     except KeyboardInterrupt:
         return 130
 

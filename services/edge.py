@@ -98,7 +98,7 @@ class Edge:
         ):
             await self.app(scope, receive, send)
             return
-        # Nothing may be raised from here: BentoML's timeout would keep such a request open for ever.
+        # Nothing may be raised from here: BentoML's timeout would keep such a request open.
         try:
             await self._respond(scope, receive, send)
         except DisconnectError:

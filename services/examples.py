@@ -1,4 +1,4 @@
-"""Several realistic bodies for every POST route: what the docs show, the tests post, Locust sends."""
+"""Realistic bodies for every POST route: what the docs show, the tests post, Locust sends."""
 
 from __future__ import annotations
 

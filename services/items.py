@@ -1,4 +1,4 @@
-"""A request to the items that the scheduler works on: which text goes through encode and decode how.
+"""A request to the items that the scheduler works on: which text is encoded and decoded how.
 
 One function a task; the models' own words are in `services.tasks`.
 """

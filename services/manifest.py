@@ -50,7 +50,7 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """kind: which encode/decode pair of `services.tasks` fits the graph (`services.registry.KINDS`).
+    """kind: which encode/decode pair of `services.tasks` fits the graph (`tasks.kinds.KINDS`).
 
     decoding: the settings of that pair (`ClassifySettings`, `QaSettings`, ...).
     """

@@ -1,4 +1,4 @@
-"""The pages for people: `/` with calls to copy, `/docs` with Swagger. Nothing loads from elsewhere."""
+"""The pages for people: `/` with calls to copy, `/docs` with Swagger; nothing from elsewhere."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ Thread-safe: one ONNX Runtime session is shared by all callers, each call using 
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,6 @@ class Runtime:
         _check_graph(session, manifest, folder / GRAPH_NAME)
         runtime = cls(manifest, task, session, chosen)
         runtime.warm_up(folder / GRAPH_NAME)
-        gc.collect()
         # What an earlier variant gave back is used again; the files are the least it can be.
         least = manifest.size_bytes / 1e6
         runtime.memory_mb = round(max(_resident_mb() - before, least), 3)

@@ -78,7 +78,7 @@ class TextTokenizer:
     """A `tokenizer.json`, free of the truncation and padding that may be stored in it."""
 
     def __init__(self, tokenizer: Tokenizer, pad_id: int = 0) -> None:
-        # The embedded base's file says "cut at 128, pad to 128"; either would change texts in silence.
+        # The embedded base's file says "cut at 128, pad to 128": that changes texts in silence.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
@@ -151,7 +151,7 @@ def _pad_id(tokenizer: Tokenizer) -> int:
 
 
 def spans(length: int, room: int, stride: int) -> list[tuple[int, int]]:
-    """Ranges of at most `room` that cover `length`, each sharing `stride` (< `room`) with the one before."""
+    """Ranges of at most `room` that cover `length`, neighbours sharing `stride` (< `room`)."""
     if length <= room:
         return [(0, length)]
     step = room - stride

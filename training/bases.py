@@ -71,7 +71,9 @@ def _from_hub(base: str) -> ResolvedBase:
     try:
         folder = Path(snapshot_download(base, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise _missing(base, f"{error or type(error).__name__}".splitlines()[0]) from error
+        raise _missing(
+            base, (str(error).strip() or type(error).__name__).splitlines()[0]
+        ) from error
     # The hub's cache keeps each revision in a folder named by its commit.
     return ResolvedBase(base, folder, folder.name, _known_weights(base, folder))
 

@@ -12,15 +12,17 @@ from typing import Any
 
 from transformers import AutoTokenizer, set_seed
 
+from services.errors import UsageError
 from services.tasks.kinds import Task
 from services.windows import TextTokenizer
 from training.baselines import baselines
-from training.bases import resolve
+from training.bases import ResolvedBase, resolve
 from training.checkpoint import (
     Description,
     decoding_of,
     describe,
     merged,
+    read_description,
     refuse_finished,
     save_checkpoint,
     task_of,
@@ -55,7 +57,7 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     description = describe(recipe, base, labels)
     task = task_of(description, tokenizer)
     set_seed(recipe.seed)
-    model = load_model(recipe.kind, base.path, labels)
+    model = load_model(recipe.kind, start_of(recipe, base, labels), labels)
     refuse_too_long(model, recipe)
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
@@ -68,6 +70,22 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     return record_checkpoint(
         model, task, description, recipe, splits, trained, trainable, out, extra
     )
+
+
+def start_of(recipe: Recipe, base: ResolvedBase, labels: list[str]) -> Path:
+    """The folder whose weights the training starts from; raises UsageError for another job's."""
+    if not recipe.start:
+        return base.path
+    found = read_description(Path(recipe.start))
+    ours = (recipe.kind, base.sha256, labels)
+    theirs = (found.kind, found.base["sha256"], found.labels)
+    if ours != theirs:
+        raise UsageError(
+            f"start={recipe.start} is a {found.kind} checkpoint of {found.base['id']} with "
+            f"{len(found.labels)} labels; expected {recipe.kind} of {base.id} with {len(labels)}.",
+            "Name a checkpoint of the same recipe, or leave `start` out.",
+        )
+    return Path(recipe.start)
 
 
 def class_names(recipe: Recipe, splits: Splits) -> list[str]:

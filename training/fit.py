@@ -21,8 +21,10 @@ from transformers import (
     ProgressCallback,
     Trainer,
     TrainerCallback,
+    TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from services.errors import UsageError
@@ -173,7 +175,9 @@ def train(trainer: Trainer, recipe: Recipe, out: Path, epoch_tokens: int) -> Fit
     _claim_steps(out / "steps", recipe, checkpoint)
     resumed = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
     started = time.monotonic()
-    steps = trainer.train(resume_from_checkpoint=checkpoint).global_step
+    if not _ended(trainer, checkpoint):
+        trainer.train(resume_from_checkpoint=checkpoint)
+    steps = trainer.state.global_step
     seconds = time.monotonic() - started
     history = [
         {"step": entry["step"], "score": entry["eval_score"]}
@@ -196,6 +200,22 @@ def similar_lengths(trainer: Trainer, dataset: Any = None) -> SimilarLengths:
     lengths = (trainer.train_dataset if dataset is None else dataset).lengths
     batch = args.train_batch_size * args.gradient_accumulation_steps
     return SimilarLengths(batch, lengths, args.seed)
+
+
+def _ended(trainer: Trainer, checkpoint: str | None) -> bool:
+    """Whether `checkpoint` was the last; if so the model is put to its best score, as at the end.
+
+    A Trainer that resumes there would take one step more.
+    """
+    if checkpoint is None:
+        return False
+    state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+    control: Any = state.stateful_callbacks.get("TrainerControl", {})
+    if not control.get("args", {}).get("should_training_stop"):
+        return False
+    trainer.state = state
+    trainer._load_best_model()
+    return True
 
 
 def _show_progress(trainer: Trainer) -> None:
@@ -230,8 +250,8 @@ def _collate(
 
 
 def last_checkpoint(out: Path) -> str | None:
-    """The newest complete step: its `trainer_state.json` is written last, a kill leaves it out."""
-    complete = (path.parent for path in out.glob("steps/checkpoint-*/trainer_state.json"))
+    """The newest complete step: its `trainer_state.json` is written last; a kill leaves it out."""
+    complete = (path.parent for path in out.glob(f"steps/checkpoint-*/{TRAINER_STATE_NAME}"))
     found = {int(folder.name.rpartition("-")[2]): str(folder) for folder in complete}
     return found[max(found)] if found else None
 

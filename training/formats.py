@@ -290,7 +290,7 @@ def _read_hub(recipe: Recipe) -> dict[str, list[Record]]:
     try:
         found = datasets.load_dataset(recipe.data, recipe.data_config or None)
     except Exception as error:  # datasets raises a dozen unrelated types for "not there"
-        reason = f"{str(error).strip() or type(error).__name__}".splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"{recipe.data} is no file or folder here and no data set on the hub ({reason}).",
             "Give local files with `data=PATH`, or run where the Hugging Face hub can be reached.",

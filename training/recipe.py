@@ -58,6 +58,8 @@ class Recipe:
     name: of the model it makes, e.g. "intent"
     kind: the shape of the job; decides the head, the loss and the task it serves
     base: "embedded", a folder, or a hub id
+    start: a finished checkpoint of the same base and kind whose training goes on with this recipe's
+        rows; empty: start from the base
     data: a file, a folder with train/dev/test files, or a Hugging Face data set id
     data_config: configuration name of a hub data set
     columns: our field -> the data's column (a name, or a position in files without a header; for
@@ -89,6 +91,7 @@ class Recipe:
     kind: str
     description: str = ""
     base: str = "embedded"
+    start: str = ""
     data: str = ""
     data_config: str = ""
     data_licence: str = ""
@@ -137,7 +140,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """sha256 of the resolved recipe; where the data lies does not count."""
-        content = {**asdict(self), "data": ""}
+        content = {**asdict(self), "data": "", "start": bool(self.start)}
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
     def save(self, path: Path) -> None:

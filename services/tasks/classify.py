@@ -1,4 +1,4 @@
-"""Text to labels: one (softmax, abstains below a threshold) or several (sigmoid, one threshold each).
+"""Text to labels: one (softmax, abstains below a threshold) or several (sigmoid, thresholds).
 
 Graph: input_ids, attention_mask, token_type_ids? -> logits (windows, labels).
 """

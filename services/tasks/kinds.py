@@ -39,7 +39,8 @@ def build_task(
     unknown = sorted(set(decoding) - names)
     if unknown:
         raise ArtifactError(
-            f"Decoding settings {', '.join(unknown)} are unknown; {kind} takes {', '.join(sorted(names))}.",
+            f"Decoding settings {', '.join(unknown)} are unknown; "
+            f"{kind} takes {', '.join(sorted(names))}.",
             "Export the checkpoint again with this version.",
         )
     values = {**decoding, "max_tokens": max_tokens}

@@ -139,7 +139,7 @@ class AnswerQuestions:
 def banded_sums(
     start_logits: NDArray[np.float32], end_logits: NDArray[np.float32], max_answer_tokens: int
 ) -> NDArray[np.float32]:
-    """Score of every legal span: (lengths, tokens), row d holds spans of d + 1 tokens, -inf past the end."""
+    """Score of every legal span: (lengths, tokens), row d for d + 1 tokens, -inf past the end."""
     tokens = len(start_logits)
     lengths = min(max_answer_tokens, tokens)
     sums = np.full((lengths, tokens), -np.inf, np.float32)

@@ -161,6 +161,9 @@ def _pack(owner: NDArray[np.int64], room: int, stride: int) -> list[tuple[int, i
         end = min(start + room, total)
         if end < total:
             whole = firsts[np.searchsorted(firsts, end, side="right") - 1]
+            if whole <= fresh and start < fresh:  # the next sentence fits, but not beside them
+                start = fresh
+                continue
             end = int(whole) if whole > fresh else end
         pieces.append((start, end))
         fresh = end

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 import export.variants
@@ -41,6 +42,10 @@ def made(bases, tmp_path_factory):
         return known[family, kind]
 
     return make
+
+
+def weight_bytes(graph):
+    return sum(len(tensor.raw_data) for tensor in onnx.load(graph).graph.initializer)
 
 
 both = pytest.mark.parametrize("family", FAMILIES)
@@ -104,8 +109,9 @@ def test_the_fp32_graph_gives_what_torch_gives(made, family, kind):
 @every
 def test_int8_is_another_and_smaller_graph(made, family, kind):
     _, (full, small) = made(family, kind)
-    sizes = [(folder / "model.onnx").stat().st_size for folder in (full, small)]
-    assert sizes[1] < 0.5 * sizes[0]
+    sizes = [weight_bytes(folder / "model.onnx") for folder in (full, small)]
+    assert sizes[1] < 0.4 * sizes[0]  # of so small a graph the nodes are as large as the weights
+    assert (small / "model.onnx").stat().st_size < (full / "model.onnx").stat().st_size
     assert sha256_of(full / "model.onnx") != sha256_of(small / "model.onnx")
     assert (full / "tokenizer.json").read_bytes() == (small / "tokenizer.json").read_bytes()
 
@@ -124,12 +130,11 @@ def test_int8_answers_nearly_as_fp32(made, family):
 def test_a_variant_answers(made, family):
     source, folders = made(family, "sequence-classification")
     runtime = Runtime.load(folders[1])
-    answers = {
-        result_of(runtime, encode_row(runtime.task, row), threshold=0.0)["label"]
-        for row in source.rows
-    }
-    assert len(answers) > 1
-    assert answers <= set(LABELS)
+    answers = [
+        result_of(runtime, encode_row(runtime.task, row), threshold=0.0) for row in source.rows
+    ]
+    assert {answer["label"] for answer in answers} <= set(LABELS)
+    assert len({round(answer["score"], 4) for answer in answers}) > 20  # it reads its input
 
 
 def test_kinds_are_different_graphs(made):
@@ -169,7 +174,6 @@ def test_a_graph_that_differs_from_torch_is_not_kept(source, tmp_path, monkeypat
 
 
 def test_a_quantizer_that_breaks_the_graph_is_found(source, tmp_path, monkeypatch):
-    import onnx
     from onnx import numpy_helper
 
     def spoil(graph, out):

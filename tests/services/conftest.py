@@ -17,7 +17,7 @@ from tests.services.server import Server, environment, serving
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # BentoML's own, at its import
     import bentoml._internal.bento
-    import bentoml.models  # noqa: F401
+    import bentoml.models
 
 STORED = [
     (model, variant)

@@ -1,4 +1,4 @@
-"""A real server process for tests: `bentoml serve` on a free port, and its end, children included."""
+"""A real server process for tests: `bentoml serve` on a free port, ended with its children."""
 
 from __future__ import annotations
 

@@ -36,8 +36,16 @@ def test_every_post_route_has_examples() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"nonsense", b'{"text": NaN}', b'{"text": "a", "threshold": Infinity}', b"\xff{}"]
-    + [b'{"text": "\\u00zz"}', b'{"text": "\\ud800", "top_k": NaN}'],
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b"\xff{}",
+        b'{"text": NaN}',
+        b'{"text": "a", "threshold": Infinity}',
+        b'{"text": "\\u00zz"}',
+        b'{"text": "\\ud800", "top_k": NaN}',
+    ],
 )
 def test_what_is_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedError, match="The body is not JSON"):

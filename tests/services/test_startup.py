@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
 import sys
@@ -14,8 +13,6 @@ import pytest
 from tests.services import tiny
 from tests.services.conftest import Store
 from tests.services.server import ROOT, end, environment, free_port, serving
-
-STARTED = "Starting production HTTP BentoServer"
 
 
 def serve_and_wait_for_the_end(env: dict[str, str]) -> tuple[int, str]:
@@ -100,23 +97,6 @@ def test_variants_can_be_narrowed_and_what_is_not_loaded_is_listed(
         assert missing.status_code == 404
         server.process.terminate()
         assert server.process.wait(20) == 0
-
-
-def test_until_the_variants_are_loaded_it_lives_and_is_not_ready(
-    tmp_path: Path, store: Store
-) -> None:
-    seen = set()
-    with serving(tmp_path / "log", environment(store.home, store.lock)) as server:
-        for _ in range(600):
-            with contextlib.suppress(httpx.TransportError):
-                ready = httpx.get(f"{server.url}/readyz", timeout=20)
-                seen.add(ready.status_code)
-                if ready.status_code == 200:
-                    break
-                assert ready.headers["retry-after"] == "1"
-                assert ready.json()["error"]["code"] == "not_ready"
-                assert httpx.get(f"{server.url}/livez", timeout=20).status_code == 200
-    assert seen in ({200, 503}, {200})
 
 
 def test_a_checkout_serves_from_its_own_store(tmp_path: Path, store: Store) -> None:

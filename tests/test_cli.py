@@ -1,0 +1,397 @@
+"""The command line: exit codes, one-line errors, JSON for machines."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import transfer
+from export.publish import publish, write_lock
+from services.registry import read_lock, variant_path
+from tests.export.models import flip_last_byte, write_adapters
+from tests.export.store import bentoml_store
+from tests.services import tiny
+
+ROOT = Path(__file__).parents[1]
+VERBS = (
+    *("build", "train", "distill", "export", "pack", "serve", "demo"),
+    *("predict", "compare", "bench", "models", "doctor"),
+)
+PUBLISHED = [
+    *(("intent", "full"), ("intent", "distilled-int8"), ("emotion", "full")),
+    *(("reader", "full"), ("highlights", "full"), ("zeroshot", "full")),
+]
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """A store without a variant, and every folder of the command line elsewhere."""
+    for name in ("WORK", "ADAPTERS", "CHECKPOINTS"):
+        monkeypatch.setattr(transfer, name, tmp_path / name.lower())
+    for name in [name for name in os.environ if name.startswith("TRANSFER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRANSFER_LOCK", str(tmp_path / "lock.json"))
+    with bentoml_store(tmp_path / "home"):
+        yield tmp_path
+
+
+@pytest.fixture
+def published(empty):
+    """Tiny variants of every task in the store."""
+    tags = {
+        f"{model}/{variant}": publish(
+            tiny.write_variant(empty / "variants" / model / variant, model, variant)
+        )
+        for model, variant in PUBLISHED
+    }
+    write_lock(empty / "lock.json", tags)
+    return empty
+
+
+def stored(folder, key):
+    return variant_path(read_lock(folder / "lock.json")[key])
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """run("predict", "qa", stdin="...") -> (exit code, stdout, stderr)."""
+
+    def call(*arguments, stdin=""):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        code = transfer.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def refused(result, code, *parts):
+    """One line on stderr, nothing on stdout, the exit code, and what the line must say."""
+    found, out, err = result
+    assert (found, out) == (code, "")
+    assert err.startswith("transfer: ")
+    assert err.count("\n") == 1, err
+    for part in parts:
+        assert part in err
+
+
+def process(*arguments, stdin="", **environ):
+    return subprocess.run(
+        [sys.executable, ROOT / "transfer.py", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        timeout=300,
+        check=False,
+    )
+
+
+# Help, and what is imported when
+
+
+def test_help_lists_every_verb_and_imports_nothing_heavy():
+    code = (
+        "import sys, transfer\n"
+        "try: transfer.main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'transformers', 'bentoml', 'onnxruntime', 'optimum', 'numpy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    for verb in VERBS:
+        assert f"\n    {verb} " in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_and_speaks_json(verb, capsys):
+    with pytest.raises(SystemExit) as end:
+        transfer.main([verb, "--help"])
+    assert end.value.code == 0
+    assert "--json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["predict"], ["predict", "sing"], ["serve", "--port", "x"], ["train"]],
+    ids=" ".join,
+)
+def test_wrong_usage_is_2(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        transfer.main(arguments)
+    assert end.value.code == 2
+    assert "usage: transfer" in capsys.readouterr().err
+
+
+# predict
+
+
+def predicted(run, *arguments, stdin):
+    code, out, err = run("predict", *arguments, stdin=stdin)
+    assert (code, err) == (0, "")
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_predict_classify_answers_each_line(published, run):
+    answers = predicted(run, "classify", stdin="please send money\n\nfreeze my card\n")
+    assert [answer["results"][0]["label"] for answer in answers] == [
+        "transfer_money",
+        "freeze_card",
+    ]
+    assert {(a["model"], a["variant"]) for a in answers} == {("intent", "distilled-int8")}
+
+
+def test_predict_takes_model_and_variant(published, run):
+    (answer,) = predicted(
+        *(run, "classify", "--model", "emotion", "--variant", "full"), stdin="i am happy\n"
+    )
+    assert (answer["model"], answer["variant"]) == ("emotion", "full")
+    assert answer["results"][0]["chosen"] == ["joy"]
+
+
+def test_predict_takes_json_lines(published, run):
+    body = {"text": ["my parcel", "the invoice"], "labels": ["delivery", "payment"]}
+    (answer,) = predicted(run, "classify", stdin=json.dumps(body) + "\n")
+    assert answer["model"] == "zeroshot"
+    assert [result["label"] for result in answer["results"]] == ["delivery", "payment"]
+
+
+def test_predict_qa_answers_a_question_of_every_line(published, run):
+    text = "The card costs twenty please."
+    (answer,) = predicted(run, "qa", "--question", "how much", stdin=f"{text}\n")
+    found = answer["results"][0]
+    assert found["answer"] == "twenty"
+    assert text[found["start"] : found["end"]] == "twenty"
+
+
+def test_predict_summarize_picks_the_telling_sentence(published, run):
+    text = "It is a card. The delivery is important. My bill."
+    body = {"text": text, "max_sentences": 1}
+    (answer,) = predicted(run, "summarize", stdin=json.dumps(body))
+    assert answer["results"][0]["summary"] == "The delivery is important."
+
+
+def test_predict_of_nothing_is_nothing(published, run):
+    assert predicted(run, "classify", stdin="\n  \n") == []
+
+
+def test_a_fault_of_one_text_is_in_its_result(published, run):
+    body = {"text": ["send money", " "]}
+    (answer,) = predicted(run, "classify", stdin=json.dumps(body))
+    assert answer["results"][0]["label"] == "transfer_money"
+    assert answer["results"][1]["error"]["code"] == "empty_text"
+
+
+def test_predict_as_a_process(published):
+    lock = str(published / "lock.json")
+    arguments = ("predict", "classify", "--model", "intent")
+    done = process(*arguments, stdin="send money\n", TRANSFER_LOCK=lock)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["results"][0]["label"] == "transfer_money"
+
+
+def test_an_error_as_a_process(published):
+    done = process("predict", "classify", "--model", "nope", stdin="a\n")
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert done.stderr.startswith("transfer: ")
+    assert done.stderr.count("\n") == 1
+
+
+# models, doctor, compare
+
+
+def test_models_as_json(published, run):
+    code, out, _ = run("models", "--json")
+    models = json.loads(out)["models"]
+    assert code == 0
+    assert [(row["model"], row["variant"]) for row in models] == sorted(PUBLISHED)
+    for row in models:
+        assert set(row) == {
+            *("model", "variant", "task", "base", "parameters", "size_bytes", "quality"),
+            *("sha256", "loaded", "memory_mb", "default", "path"),
+        }
+        assert (Path(row["path"]) / "model.onnx").is_file()
+        assert (Path(row["path"]) / "tokenizer.json").is_file()
+    defaults = {(row["model"], row["variant"]) for row in models if row["default"]}
+    assert ("intent", "distilled-int8") in defaults
+    assert ("intent", "full") not in defaults
+
+
+def test_models_for_people(published, run):
+    code, out, err = run("models")
+    assert (code, err, len(out.splitlines())) == (0, "", len(PUBLISHED))
+    assert out.startswith("emotion     full")
+
+
+def test_doctor_as_json(published, run):
+    code, out, _ = run("doctor", "--json", "--port", 0)
+    findings = {finding["name"]: finding for finding in json.loads(out)["findings"]}
+    assert findings["variants"]["ok"] is True
+    assert code == (1 if any(f["ok"] is False for f in findings.values()) else 0)
+
+
+def test_doctor_fails_on_a_tampered_graph(published, run):
+    flip_last_byte(stored(published, "intent/full") / "model.onnx")
+    code, out, _ = run("doctor", "--port", 0)
+    (line,) = [line for line in out.splitlines() if line.startswith("FAIL")]
+    assert code == 1
+    assert "model.onnx has sha256" in line
+
+
+def test_compare_as_json(published, run, tmp_path):
+    rows = [
+        {"text": "send money", "label": "transfer_money"},
+        {"text": "freeze my card", "label": "freeze_card"},
+    ]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _ = run("compare", "intent", "--data", data, "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert [entry["variant"] for entry in report["variants"]] == ["full", "distilled-int8"]
+    assert report["variants"][0]["quality"]["value"] == 1.0
+
+
+def test_compare_without_data_takes_the_samples(published, run):
+    code, out, _ = run("compare", "highlights")
+    assert code == 0
+    assert out.startswith("highlights, 120 rows\nfull ")
+
+
+# Bad input
+
+
+def test_an_unknown_recipe_key(empty, run):
+    result = run("train", "sample-tickets", "epoch=3", f"out={empty / 'c'}")
+    refused(result, 2, "unknown key 'epoch'", "did you mean 'epochs'", "training/recipe.py")
+    assert not (empty / "c").exists()
+
+
+def test_a_setting_that_is_no_setting(empty, run):
+    refused(run("train", "sample-tickets", "out"), 2, "'out' is not key=value")
+
+
+def test_an_unknown_recipe(empty, run):
+    refused(run("train", "nope"), 2, "No recipe nope", "Presets: ", "sample-tickets")
+
+
+def test_a_csv_without_the_label_column(empty, run):
+    data = empty / "tickets.csv"
+    data.write_text("text,department\nWhere is my parcel?,shipping\n")
+    result = run("train", "sample-tickets", f"data={data}", f"out={empty / 'c'}")
+    refused(result, 2, "tickets.csv has no column 'team'", "text, department", "columns=")
+    assert not (empty / "c").exists()
+
+
+def test_a_label_seen_only_in_test(empty, run):
+    for split, teams in (("train", ["billing", "shipping"]), ("test", ["billing", "legal"])):
+        rows = [{"text": f"{split} {i} {team}", "team": team} for team in teams for i in range(20)]
+        (empty / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run("train", "sample-tickets", f"data={empty}", f"out={empty / 'c'}")
+    refused(result, 2, "Labels seen only in test: 'legal' (20 rows)", "Add training rows")
+    assert not (empty / "c").exists()
+
+
+def test_a_corrupted_adapter(empty, run, tiny_bert):
+    write_adapters(empty / "adapters", tiny_bert, empty / "c")
+    write_lock(empty / "lock.json", {"intent/full": "intent-full:0123456789abcdef"})
+    before = (empty / "lock.json").read_bytes()
+    flip_last_byte(empty / "adapters" / "tiny" / "distilled" / "delta.safetensors")
+    refused(
+        run("build", "tiny"),
+        *(1, "tiny/distilled/delta.safetensors has sha256", "adapter.json says", "git"),
+    )
+    assert (empty / "lock.json").read_bytes() == before
+    assert not list((empty / "work").rglob("model.onnx"))
+
+
+def test_a_tampered_graph_is_never_run(published, run):
+    flip_last_byte(stored(published, "intent/distilled-int8") / "model.onnx")
+    refused(
+        run("predict", "classify", stdin="send money\n"),
+        *(1, "model.onnx has sha256", "its manifest says", "transfer build"),
+    )
+
+
+def test_a_tampered_manifest_is_never_run(published, run):
+    manifest = stored(published, "intent/full") / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("transfer_money", "transfer_honey"))
+    result = run("predict", "classify", "--variant", "full", stdin="send money\n")
+    refused(result, 1, "manifest.json has digest", "its tag says")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["predict", "classify", "--model", "nope"], ["No model 'nope'", "emotion", "zeroshot"]),
+        (["predict", "classify", "--variant", "huge"], ["no variant 'huge'", "distilled-int8"]),
+        (["predict", "classify", "--model", "reader"], ["reader"]),
+        (["compare", "nope"], ["'nope'", "There are emotion, highlights"]),
+        (["build", "nope"], ["No adapter for nope", "There are zeroshot"]),
+        (["predict", "qa"], ["without a question", "--question"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_is_not_there_is_refused_with_what_is(published, run, arguments, parts):
+    refused(run(*arguments, stdin="some text\n"), 2, *parts)
+
+
+def test_a_line_that_looks_like_json_and_is_not(published, run):
+    refused(run("predict", "classify", stdin='{"text": \n'), 2, "is not JSON")
+
+
+def test_a_body_with_an_unknown_field(published, run):
+    refused(run("predict", "classify", stdin='{"text": "a", "colour": 1}\n'), 2, "colour")
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["predict", "classify"], ["compare", "intent"]])
+def test_before_the_first_build(empty, run, arguments):
+    result = run(*arguments, stdin="a\n")
+    refused(result, 1, "lock.json does not exist", "Run `transfer build`")
+
+
+@pytest.mark.parametrize("verb", ["export", "pack"])
+def test_a_folder_that_is_no_checkpoint(empty, run, verb):
+    more = [empty / "adapters" / "a" / "full"] if verb == "pack" else []
+    result = run(verb, empty / "nothing", *more)
+    refused(result, 1, "nothing is not a checkpoint: checkpoint.json", "transfer train")
+
+
+def test_a_rank_that_is_no_number(empty, run):
+    result = run("pack", empty / "nothing", empty / "adapters" / "a" / "full", "rank=many")
+    refused(result, 2, "rank is 'many'; expected a whole number")
+
+
+def test_a_wrong_setting_of_the_environment(empty, run, monkeypatch):
+    monkeypatch.setenv("TRANSFER_THREADS", "many")
+    refused(run("models"), 2, "TRANSFER_THREADS is 'many'; expected a whole number")
+
+
+def test_a_lock_that_is_none(published, run):
+    (published / "lock.json").write_text("{}")
+    refused(run("models"), 1, "lock.json is not a lock file", "transfer build")
+
+
+# From adapters to answers
+
+
+def test_build_then_predict(empty, run, tiny_bert):
+    write_adapters(empty / "adapters", tiny_bert, empty / "c")
+    code, out, _ = run("build", "tiny", "--json")
+    assert code == 0
+    assert sorted(json.loads(out)["variants"]) == [
+        *("tiny/distilled", "tiny/distilled-int8", "tiny/full", "tiny/full-int8")
+    ]
+    (answer,) = predicted(run, "classify", "--model", "tiny", stdin="Where is my parcel?\n")
+    assert answer["variant"] == "distilled-int8"
+    assert answer["results"][0]["label"] in ("account", "billing", "returns", "shipping")
