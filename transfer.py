@@ -9,6 +9,7 @@ stderr, results to stdout; `--json` makes them machine-readable.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -252,6 +253,8 @@ def run_predict(options: argparse.Namespace) -> None:
     from services.predict import predict_lines
 
     choices = {"model": options.model, "variant": options.variant, "question": options.question}
+    if isinstance(sys.stdin, io.TextIOWrapper):  # bytes that are no UTF-8 are a fault of their line
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     for answer in predict_lines(options.task, sys.stdin, Settings.from_environment(), **choices):
         print(json.dumps(answer, ensure_ascii=False), flush=True)
 

@@ -20,7 +20,12 @@ DISCARD_BYTES, DISCARD_S = 64_000_000, 2.0
 
 
 class BodyError(TransferError):
-    """A body that is too large, too slow, or of a type that no route reads."""
+    """A body that is too large, too slow, or of a type that no route reads.
+
+    unread: the rest of it may still be on its way
+    """
+
+    unread = True
 
 
 class DisconnectError(Exception):
@@ -45,30 +50,29 @@ async def read_body(scope: Scope, receive: Receive, settings: Settings) -> bytes
         async with asyncio.timeout(settings.body_timeout_s):
             return await _collect(receive, settings)
     except TimeoutError as error:
-        raise BodyError(
+        slow = BodyError(
             f"The body had not arrived after {settings.body_timeout_s:g} s.",
             "Send it faster, or in several requests.",
             code="slow_body",
             status=408,
-        ) from error
+        )
+        slow.unread = False  # it has been waited for long enough
+        raise slow from error
 
 
 async def _collect(receive: Receive, settings: Settings) -> bytes:
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        if len(body) > settings.max_body_bytes:
-            raise _too_large(settings)
-        return body
-    chunks = bytearray()
-    while message["type"] == "http.request":
-        chunks += message.get("body", b"")
-        if len(chunks) > settings.max_body_bytes:
-            raise _too_large(settings)
-        if not message.get("more_body"):
-            return bytes(chunks)
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
         message = await receive()
-    raise DisconnectError
+        if message["type"] != "http.request":
+            raise DisconnectError
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        more = message.get("more_body", False)
+        if size > settings.max_body_bytes:
+            raise _too_large(settings, unread=more)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _check_type(scope: Scope) -> None:
@@ -91,13 +95,15 @@ def _check_type(scope: Scope) -> None:
         )
 
 
-def _too_large(settings: Settings) -> BodyError:
-    return BodyError(
+def _too_large(settings: Settings, unread: bool = True) -> BodyError:
+    error = BodyError(
         f"The body is larger than {settings.max_body_bytes} bytes.",
         "Send the texts in several requests.",
         code="body_too_large",
         status=413,
     )
+    error.unread = unread
+    return error
 
 
 async def discard(receive: Receive) -> None:

@@ -39,6 +39,7 @@ PASSED_ON = frozenset(
     {"/schema.json", "/static_content/swagger-ui.css", "/static_content/swagger-ui-bundle.js"}
 )
 STAGES = ("queue", "tokenize", "infer", "decode")
+CLIENT_GONE = 499
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _encode = msgspec.json.Encoder().encode
 
@@ -69,6 +70,7 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     answer: Answer | None = None
     events: Iterable[bytes] | None = None
+    unread: bool = False  # the request's body may still be coming
 
 
 Page = Callable[[], Reply]
@@ -98,15 +100,6 @@ class Edge:
         ):
             await self.app(scope, receive, send)
             return
-        # Nothing may be raised from here: BentoML's timeout would keep such a request open.
-        try:
-            await self._respond(scope, receive, send)
-        except DisconnectError:
-            return
-        except Exception:
-            logger.exception("a response could not be sent")
-
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = perf_counter()
         request_id = request_id_of(scope)
         task = TASK_OF.get(scope["path"]) if scope["method"] == "POST" else None
@@ -126,7 +119,8 @@ class Edge:
         try:
             return await work
         except DisconnectError:
-            raise
+            # Nobody reads it, but BentoML's timeout keeps a request open until it is answered.
+            return Reply(status=CLIENT_GONE)
         except TransferError as error:
             if error.status in (408, 413, 429, 503, 504):
                 self._engine().metrics.rejected.labels(error.code).inc()
@@ -226,7 +220,8 @@ def error_reply(error: TransferError, request_id: str) -> Reply:
         headers.append(("Retry-After", str(retry_after_s)))
     if allow := getattr(error, "allow", ""):
         headers.append(("Allow", allow))
-    return Reply(_encode({"error": fault}), error.status, headers=tuple(headers))
+    unread = getattr(error, "unread", False)
+    return Reply(_encode({"error": fault}), error.status, headers=tuple(headers), unread=unread)
 
 
 def request_id_of(scope: Scope) -> str:
@@ -280,7 +275,7 @@ async def _send(reply: Reply, request_id: str, began: float, receive: Receive, s
     await send({"type": "http.response.start", "status": reply.status, "headers": raw})
     for event in reply.events or ():
         await send({"type": "http.response.body", "body": event, "more_body": True})
-    if reply.status in (408, 413, 415):  # the body may still be coming
+    if reply.unread:
         await send({"type": "http.response.body", "body": reply.body, "more_body": True})
         await discard(receive)
         reply.body = b""

@@ -159,15 +159,19 @@ class Scheduler:
         with self._lock:
             self.waiting -= 1
             self.running += 1
+        done, failure = None, None
         try:
             if not group.abandoned:
-                group.finish(index, work(item, runtime, entered))
+                done = work(item, runtime, entered)
         except Exception as error:
             logger.exception("an item failed")
-            group.fail(error)
-        finally:
-            with self._lock:
-                self.running -= 1
+            failure = error
+        with self._lock:
+            self.running -= 1
+        if failure is not None:
+            group.fail(failure)
+        elif done is not None:
+            group.finish(index, done)
 
     def learn(self, done: Sequence[Done]) -> None:
         """Remember how long items take, for Retry-After."""

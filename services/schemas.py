@@ -269,7 +269,7 @@ def convert_request(value: Any, kind: type[RequestType], field: str = "") -> Req
 
 
 def _decode_surrogates(body: bytes, error: Exception) -> Any:
-    """JSON that msgspec refuses only for half a surrogate pair: one text's fault, not the body's."""
+    """JSON that msgspec refuses only for half a surrogate pair: a text's fault, not the body's."""
     if b"\\u" in body:
         try:
             return json.loads(body, parse_constant=_no_constant)

@@ -191,6 +191,14 @@ def test_a_fault_of_one_text_is_in_its_result(published, run):
     assert answer["results"][1]["error"]["code"] == "empty_text"
 
 
+def test_bytes_that_are_no_text_are_a_fault_of_their_line(published, run, monkeypatch):
+    lines = io.TextIOWrapper(io.BytesIO(b"caf\xe9 money\nsend money\n"), encoding="ascii")
+    monkeypatch.setattr(io, "StringIO", lambda text: lines)
+    bad, good = predicted(run, "classify", stdin="")
+    assert bad["results"][0]["error"]["code"] == "invalid_unicode"
+    assert good["results"][0]["label"] == "transfer_money"
+
+
 def test_predict_as_a_process(published):
     lock = str(published / "lock.json")
     arguments = ("predict", "classify", "--model", "intent")

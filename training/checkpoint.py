@@ -183,8 +183,9 @@ def merged(model: Any, out: Path, base_id: str) -> Any:
         return model
     for config in model.peft_config.values():
         config.base_model_name_or_path = base_id
-    unwrapped(model).name_or_path = base_id
-    model.save_pretrained(out / "adapter")
+    # Embeddings never grow here; "auto" would ask the hub whether they did.
+    model.save_pretrained(out / "adapter", save_embedding_layers=False)
+    (out / "adapter" / "README.md").unlink()  # an empty form that names a folder of this machine
     return model.merge_and_unload()
 
 
@@ -204,7 +205,7 @@ def comparison(
     """
     record: dict[str, Any] = {
         "teacher": teacher.record(),
-        "share_of_teacher": taught.value / max(teacher.value, 1e-9),
+        "share_of_teacher": taught.value / teacher.value if teacher.value else 0.0,
         "temperature": recipe.temperature,
         "alpha": recipe.alpha,
         "hidden_weight": recipe.hidden_weight,

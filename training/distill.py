@@ -114,6 +114,11 @@ def _refuse_misfit(recipe: Recipe, teacher: Description, folder: Path) -> None:
             f"{folder} is a {teacher.kind} checkpoint; recipe {recipe.name} is for {recipe.kind}.",
             "Name a teacher of the same kind.",
         )
+    if recipe.start:
+        raise UsageError(
+            f"Recipe {recipe.name} has start={recipe.start}; a student starts from its teacher.",
+            "Leave `start` out, or name that checkpoint as the teacher.",
+        )
     taught_several = bool(teacher.decoding.get("multi_label", False))
     if recipe.multi_label != taught_several:
         raise UsageError(

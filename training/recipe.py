@@ -257,6 +257,8 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         faults.append(f"stride is {stride}; expected at most half of max_tokens ({max_tokens})")
     if seq2seq and values.get("strategy") == "head":
         faults.append("strategy is 'head'; seq2seq has no new head, expected full or lora")
+    if values.get("start") and values.get("strategy") == "lora":
+        faults.append("start does not go with lora: its adapter would not fit over the base")
     if values.get("multi_label") and values.get("out_of_scope"):
         faults.append("out_of_scope goes with one label per text; with multi_label leave it out")
     return faults

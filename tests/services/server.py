@@ -75,7 +75,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         tree = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(15)
+            process.wait(30)
         for left in [*tree, psutil.Process(process.pid)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 left.kill()

@@ -119,3 +119,26 @@ def test_what_is_not_ours_goes_on_to_bentoml() -> None:
 
     asyncio.run(main())
     assert seen == ["/schema.json", "/static_content/swagger-ui.css"]
+
+
+def test_a_client_that_leaves_is_not_waited_for(engine: Engine) -> None:
+    """Behind BentoML's timeout, which waits until something is sent."""
+    from bentoml._internal.server.http.traffic import TimeoutMiddleware
+
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/classify",
+        "headers": [(b"content-type", b"application/json")],
+    }
+
+    async def receive() -> Any:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    engine.load()
+    app = TimeoutMiddleware(Edge(None, lambda: engine), timeout=3600)
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), 5))

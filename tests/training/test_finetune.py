@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,13 +169,11 @@ def test_a_lora_adapter_names_no_folder_of_this_machine(
     make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     recipe = make_recipe("intent", base="bert", strategy="lora", max_steps=1)
-    from dataclasses import replace
-
     out = finetune(replace(recipe, base="embedded"), tmp_path / "out", progress=False)
     config = json.loads((out / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"
-    card = (out / "adapter" / "README.md").read_text(encoding="utf-8")
-    assert "site-packages" not in card
+    names = {path.name for path in (out / "adapter").iterdir()}
+    assert names == {"adapter_config.json", "adapter_model.safetensors"}
 
 
 def test_feature_extraction_changes_the_head_alone(
@@ -185,6 +184,29 @@ def test_feature_extraction_changes_the_head_alone(
     base, tuned = (load_file(f / "model.safetensors") for f in (tiny_distilbert, out))
     assert all(torch.equal(tuned[f"distilbert.{name}"], tensor) for name, tensor in base.items())
     assert metrics(out)["train"]["parameters_trained"] == 32 * 32 + 32 + 32 * 3 + 3
+
+
+# Going on
+
+
+@pytest.mark.parametrize(("job", "base"), [("intent", "bert"), ("dialogue", "t5")])
+def test_a_training_goes_on_from_a_checkpoint(
+    job: str, base: str, teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    start = teachers(job, base)
+    still = {"learning_rate": 1e-9, "max_steps": 1}
+    out = finetune(make_recipe(job, base, start=str(start), **still), tmp_path / "out", False)
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (out, start))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
+    assert read_description(out).base == read_description(start).base
+
+
+def test_a_training_does_not_go_on_from_another_job(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    start = str(teachers("reader", "bert"))
+    with pytest.raises(UsageError, match="is a question-answering checkpoint"):
+        finetune(make_recipe("intent", start=start), tmp_path / "out", False)
 
 
 # What is refused, and leaves nothing behind

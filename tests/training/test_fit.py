@@ -159,7 +159,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
 
 def test_sixteen_rows_are_learned_by_heart(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     recipe = make_recipe(
-        "intent", max_steps=60, train_rows=16, evaluations=1, freeze_embeddings=False
+        "intent",
+        max_steps=120,
+        train_rows=16,
+        evaluations=1,
+        freeze_embeddings=False,
+        learning_rate=2e-3,
     )
     splits = load_data(recipe)
     rows = trainable_rows(splits["train"], recipe)
@@ -180,7 +185,7 @@ def test_sixteen_rows_are_learned_by_heart(make_recipe: MakeRecipe, tmp_path: Pa
         task.tokenizer.pad_id,
         progress=False,
     )
-    assert found.steps == 60
+    assert found.steps == 120
     assert before < 0.7
     assert evaluate(task, rows, infer).value == 1.0
 

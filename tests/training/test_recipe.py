@@ -74,6 +74,7 @@ def test_a_key_that_is_no_text_is_an_unknown_key() -> None:
         ({"max_tokens": 4, "stride": 0}, "max_tokens is 4; expected at least 16"),
         ({"kind": "seq2seq", "strategy": "head"}, "seq2seq has no new head"),
         ({"multi_label": True, "out_of_scope": "other"}, "out_of_scope goes with one label"),
+        ({"start": "checkpoints/x", "strategy": "lora"}, "start does not go with lora"),
         ({"name": ""}, "name is missing"),
     ],
 )
@@ -152,6 +153,8 @@ def test_a_saved_recipe_is_loaded_as_it_was(tmp_path: Path) -> None:
 def test_the_digest_does_not_depend_on_where_the_data_lies() -> None:
     recipe = load_recipe("intent")
     assert replace(recipe, data="elsewhere").digest == recipe.digest
+    here, there = (replace(recipe, start=folder).digest for folder in ("here", "there"))
+    assert here == there != recipe.digest
 
 
 @pytest.mark.parametrize("key", [item.name for item in fields(Recipe) if item.name != "data"])
