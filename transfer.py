@@ -278,7 +278,9 @@ def run_bench(options: argparse.Namespace) -> None:
     from load_tests.report import bench
 
     models = [name for name in options.models.split(",") if name] or None
-    path = bench(quick=options.quick, out=options.out, models=models)
+    # What `transfer build` rebuilt from the adapters; measured beside the served variants.
+    full = {folder.parent.name: folder for folder in (WORK / "build/checkpoints").glob("*/full")}
+    path = bench(quick=options.quick, out=options.out, models=models, checkpoints=full)
     _print(options, {"report": str(path)}, str(path))
 
 

@@ -108,13 +108,9 @@ def _distillation(card: Mapping[str, Any]) -> list[str]:
 
 
 def _commands(description: Description, method: str) -> str:
-    model = description.model
-    verb, recipe = (
-        ("train", model) if description.role == "full" else ("distill", f"{model}-distilled")
-    )
-    checkpoint = f"checkpoints/{model}" + ("" if description.role == "full" else "-distilled")
+    place = f"adapters/{description.model}/{description.role}"
     rank = f" rank={method.removeprefix('svd-')}" if method.startswith("svd-") else ""
     return (
-        f"    transfer {verb} {recipe} data=PATH\n"
-        f"    transfer pack {checkpoint} adapters/{model}/{description.role} data=PATH{rank}"
+        'The commands under "Adapters" in docs/pipeline.md train the checkpoint again; then\n\n'
+        f"    transfer pack CHECKPOINT {place} data=PATH{rank}"
     )

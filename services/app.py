@@ -9,7 +9,7 @@ HTTP itself is answered by `services.edge` in front of it; both call the same en
 # mypy: disallow-untyped-decorators=False, disable-error-code="attr-defined"
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from services.settings import Settings, prepare_bentoml
 
@@ -22,7 +22,6 @@ import threading
 import bentoml
 
 from services.edge import Edge
-from services.engine import Engine
 from services.errors import TransferError
 from services.lifecycle import end_with, end_worker, supervise
 from services.metrics import Metrics
@@ -33,6 +32,9 @@ from services.schemas import (
     QaRequest,
     SummarizeRequest,
 )
+
+if TYPE_CHECKING:
+    from services.engine import Engine
 
 use_configured_store()
 
@@ -48,6 +50,8 @@ class Transfer:
     """Fine-tuned and distilled language models: classify, answer questions, summarize, compare."""
 
     def __init__(self) -> None:
+        from services.engine import Engine  # here: the supervisor needs no onnxruntime
+
         try:
             settings = Settings.from_environment()
             lock = available(settings, Transfer.bento)

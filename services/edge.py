@@ -13,13 +13,12 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from services import huggingface, openapi, pages
 from services.body import DisconnectError, Receive, Scope, Send, discard, header, read_body
-from services.engine import UNKNOWN, Answer, Engine
 from services.errors import TransferError
 from services.schemas import (
     ROUTES,
@@ -32,6 +31,9 @@ from services.schemas import (
     decode_request,
 )
 
+if TYPE_CHECKING:
+    from services.engine import Answer, Engine
+
 logger = logging.getLogger("transfer")
 
 JSON = "application/json"
@@ -40,6 +42,7 @@ PASSED_ON = frozenset(
 )
 STAGES = ("queue", "tokenize", "infer", "decode")
 CLIENT_GONE = 499
+UNKNOWN = "unknown"  # model and variant in the metrics of a request that named none there is
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _encode = msgspec.json.Encoder().encode
 

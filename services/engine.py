@@ -28,8 +28,6 @@ from services.tasks.base import Result
 
 logger = logging.getLogger("transfer")
 
-UNKNOWN = "unknown"
-
 
 class UnknownModelError(TransferError):
     """A model or variant that is not loaded; the hint lists those that are."""

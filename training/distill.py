@@ -39,6 +39,7 @@ from training.finetune import (
     class_names,
     decoding_rows,
     dev_scorer,
+    label_shares,
     record_checkpoint,
     save_tokenizer,
     score_test,
@@ -51,6 +52,7 @@ from training.models import (
     count_parameters,
     load_model,
     refuse_too_long,
+    start_at_frequencies,
 )
 from training.recipe import Recipe
 from training.strategies import apply_strategy
@@ -169,6 +171,8 @@ def train_control(
         return load_model(recipe.kind, folder)
     set_seed(recipe.seed)
     base = load_model(recipe.kind, resolve(parent.base_source).path, parent.labels)
+    if recipe.multi_label:
+        start_at_frequencies(base, label_shares(splits["train"], parent.labels))
     model = apply_strategy(build_student(base, recipe.student_layers), recipe)
     scorer = dev_scorer(task, decoding_rows(splits, recipe), recipe)
     trained = fit(model, windows, recipe, folder, scorer, task.tokenizer.pad_id, progress=progress)

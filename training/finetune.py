@@ -29,10 +29,16 @@ from training.checkpoint import (
 )
 from training.data import Splits, label_names, load_data
 from training.decoding import choose_decoding
-from training.evaluate import Evaluation, evaluate, run, score
+from training.evaluate import Evaluation, evaluate, run, score, truth_matrix
 from training.features import features
 from training.fit import Scorer, fit
-from training.models import TorchRunner, count_parameters, load_model, refuse_too_long
+from training.models import (
+    TorchRunner,
+    count_parameters,
+    load_model,
+    refuse_too_long,
+    start_at_frequencies,
+)
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
@@ -59,6 +65,8 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     set_seed(recipe.seed)
     model = load_model(recipe.kind, start_of(recipe, base, labels), labels)
     refuse_too_long(model, recipe)
+    if recipe.multi_label and not recipe.start:
+        start_at_frequencies(model, label_shares(splits["train"], labels))
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
     rows = trainable_rows(splits["train"], recipe)
@@ -70,6 +78,12 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     return record_checkpoint(
         model, task, description, recipe, splits, trained, trainable, out, extra
     )
+
+
+def label_shares(rows: Sequence[Any], labels: Sequence[str]) -> list[float]:
+    """(labels,) the share of rows that have each label."""
+    shares: list[float] = truth_matrix(rows, labels).mean(axis=0).tolist()
+    return shares
 
 
 def start_of(recipe: Recipe, base: ResolvedBase, labels: list[str]) -> Path:

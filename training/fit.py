@@ -30,7 +30,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from services.errors import UsageError
 from training.features import Feature, collate
 from training.losses import distillation_loss, hidden_loss, task_loss
-from training.models import model_inputs
+from training.models import model_inputs, unwrapped
 from training.recipe import Recipe
 from training.record import Fit
 from training.teacher import HIDDEN, TeacherOutputs
@@ -122,6 +122,13 @@ class TaskTrainer(Trainer):
             loss = loss + recipe.hidden_weight * distance
         return loss
 
+    def create_optimizer(self, *arguments: Any) -> Any:
+        if self.optimizer is None and self.recipe.head_learning_rate:
+            decaying = set(self.get_decay_parameter_names(self.model))
+            groups = parameter_groups(self.model, self.recipe, decaying)
+            self.optimizer = torch.optim.AdamW(groups, fused=True)
+        return super().create_optimizer(*arguments)
+
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
@@ -135,6 +142,24 @@ class TaskTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return similar_lengths(self, train_dataset)
+
+
+def parameter_groups(model: Any, recipe: Recipe, decaying: set[str]) -> list[dict[str, Any]]:
+    """Trainable parameters by two questions: pretrained or new, with weight decay or without."""
+    prefix = f"{unwrapped(model).base_model_prefix}."
+    groups: dict[tuple[bool, bool], list[Any]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            new = prefix not in name
+            groups.setdefault((new, name in decaying), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": recipe.head_learning_rate if new else recipe.learning_rate,
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (new, decays), parameters in groups.items()
+    ]
 
 
 def fit(

@@ -60,6 +60,22 @@ def refuse_too_long(model: Any, recipe: Recipe) -> None:
         )
 
 
+def start_at_frequencies(model: Any, frequencies: Sequence[float]) -> None:
+    """Set the classifier's bias so that each label starts at its share of the rows.
+
+    Otherwise the first epoch of a model with many rare labels goes into learning that they are rare
+    (Lin et al. 2017, section 4.1).
+    """
+    layers = [
+        module
+        for module in unwrapped(model).modules()
+        if isinstance(module, nn.Linear) and module.out_features == len(frequencies)
+    ]
+    shares = torch.tensor(frequencies).clamp(1e-4, 1 - 1e-4)
+    with torch.no_grad():
+        layers[-1].bias.copy_(torch.log(shares / (1 - shares)))
+
+
 def model_inputs(model: nn.Module) -> list[str]:
     """Which of our inputs the model's forward takes."""
     taken = inspect.signature(unwrapped(model).forward).parameters

@@ -75,6 +75,8 @@ class Recipe:
     summary_sentences: sentences in a summary when the summarizer is evaluated
     strategy: head (only the new layers), full, lora
     freeze_embeddings: full: keep token, position and type embeddings as they are
+    head_learning_rate: of the layers that the base does not have (0: like the others); new layers
+        can bear more than pretrained ones
     max_steps: stop after that many optimizer steps (0: `epochs` decides)
     batch_size: windows per step and process; accumulate: steps per update
     evaluations: times per training that the dev set is scored and a checkpoint is kept
@@ -120,6 +122,7 @@ class Recipe:
     batch_size: int = 16
     accumulate: int = 1
     learning_rate: float = 1e-4
+    head_learning_rate: float = 0.0
     warmup_ratio: float = 0.06
     weight_decay: float = 0.01
     label_smoothing: float = 0.0

@@ -45,7 +45,7 @@ def adapters(packed, tmp_path):
 
 @pytest.fixture
 def once(first, tmp_path, home):
-    """The lock's tags in a copy of what one build left; its adapters are `tmp_path / "adapters"`."""
+    """The lock's tags in a copy of what one build left, adapters included."""
     shutil.copytree(first, tmp_path, dirs_exist_ok=True)
     return read_lock(tmp_path / "lock.json")
 
