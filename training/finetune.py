@@ -63,10 +63,8 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     description = describe(recipe, base, labels)
     task = task_of(description, tokenizer)
     set_seed(recipe.seed)
-    model = load_model(recipe.kind, start_of(recipe, base, labels), labels)
+    model = starting_model(recipe, base, splits, labels)
     refuse_too_long(model, recipe)
-    if recipe.multi_label and not recipe.start:
-        start_at_frequencies(model, label_shares(splits["train"], labels))
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
     rows = trainable_rows(splits["train"], recipe)
@@ -86,20 +84,34 @@ def label_shares(rows: Sequence[Any], labels: Sequence[str]) -> list[float]:
     return shares
 
 
-def start_of(recipe: Recipe, base: ResolvedBase, labels: list[str]) -> Path:
-    """The folder whose weights the training starts from; raises UsageError for another job's."""
+def starting_model(recipe: Recipe, base: ResolvedBase, splits: Splits, labels: list[str]) -> Any:
+    """The base with a new head, or the checkpoint `start`.
+
+    A checkpoint with other labels lends its encoder alone: what one task taught helps the next
+    (Phang et al. 2018). Raises UsageError for another kind or base.
+    """
     if not recipe.start:
-        return base.path
-    found = read_description(Path(recipe.start))
-    ours = (recipe.kind, base.sha256, labels)
-    theirs = (found.kind, found.base["sha256"], found.labels)
-    if ours != theirs:
-        raise UsageError(
-            f"start={recipe.start} is a {found.kind} checkpoint of {found.base['id']} with "
-            f"{len(found.labels)} labels; expected {recipe.kind} of {base.id} with {len(labels)}.",
-            "Name a checkpoint of the same recipe, or leave `start` out.",
+        model, head_is_new = load_model(recipe.kind, base.path, labels), True
+    else:
+        found = _startable(recipe, base)
+        head_is_new = found.labels != labels
+        model = load_model(
+            recipe.kind, Path(recipe.start), labels, ignore_mismatched_sizes=head_is_new
         )
-    return Path(recipe.start)
+    if recipe.multi_label and head_is_new:
+        start_at_frequencies(model, label_shares(splits["train"], labels))
+    return model
+
+
+def _startable(recipe: Recipe, base: ResolvedBase) -> Description:
+    found = read_description(Path(recipe.start))
+    if (found.kind, found.base["sha256"]) != (recipe.kind, base.sha256):
+        raise UsageError(
+            f"start={recipe.start} is a {found.kind} checkpoint of {found.base['id']}; "
+            f"expected {recipe.kind} of {base.id}.",
+            "Name a checkpoint of the same kind and base, or leave `start` out.",
+        )
+    return found
 
 
 def class_names(recipe: Recipe, splits: Splits) -> list[str]:

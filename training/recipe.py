@@ -58,8 +58,8 @@ class Recipe:
     name: of the model it makes, e.g. "intent"
     kind: the shape of the job; decides the head, the loss and the task it serves
     base: "embedded", a folder, or a hub id
-    start: a finished checkpoint of the same base and kind whose training goes on with this recipe's
-        rows; empty: start from the base
+    start: a finished checkpoint of the same base and kind to go on from, with this recipe's rows
+        (with other labels: its encoder alone); empty: start from the base
     data: a file, a folder with train/dev/test files, or a Hugging Face data set id
     data_config: configuration name of a hub data set
     columns: our field -> the data's column (a name, or a position in files without a header; for

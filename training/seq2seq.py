@@ -40,7 +40,7 @@ from training.checkpoint import (
 )
 from training.data import Document, Splits, digest, load_data
 from training.evaluate import Evaluation, score_summaries
-from training.finetune import start_of
+from training.finetune import starting_model
 from training.fit import callbacks, similar_lengths, train, training_arguments
 from training.models import (
     build_student,
@@ -107,7 +107,7 @@ def finetune_seq2seq(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     splits = load_data(recipe)
     tokenizer = _save_tokenizer(base.path, out)
     set_seed(recipe.seed)
-    model = load_model(recipe.kind, start_of(recipe, base, []))
+    model = starting_model(recipe, base, splits, [])
     refuse_too_long(model, recipe)
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)

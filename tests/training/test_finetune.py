@@ -17,9 +17,9 @@ from services.errors import TransferError, UsageError
 from services.windows import TextTokenizer
 from tests.training.tiny_data import write_jsonl
 from training.checkpoint import read_description, task_of
-from training.data import DataError, load_data
+from training.data import DataError, LabelledText, load_data
 from training.evaluate import evaluate
-from training.finetune import finetune
+from training.finetune import finetune, label_shares
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe, load_recipe
 
@@ -207,6 +207,23 @@ def test_a_training_does_not_go_on_from_another_job(
     start = str(teachers("reader", "bert"))
     with pytest.raises(UsageError, match="is a question-answering checkpoint"):
         finetune(make_recipe("intent", start=start), tmp_path / "out", False)
+
+
+def test_a_checkpoint_with_other_labels_lends_its_encoder(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    start = teachers("intent", "bert")
+    still = {"learning_rate": 1e-9, "max_steps": 1}
+    out = finetune(make_recipe("tags", start=str(start), **still), tmp_path / "out", False)
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (out, start))
+    encoder = [name for name in theirs if not name.startswith("classifier")]
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in encoder)
+    assert read_description(out).labels != read_description(start).labels
+
+
+def test_labels_of_a_new_head_start_at_their_share_of_the_rows() -> None:
+    rows = [LabelledText("a", ("x",)), LabelledText("b", ("x", "y")), LabelledText("c", ("x",))]
+    assert label_shares(rows, ["x", "y"]) == pytest.approx([1.0, 1 / 3])
 
 
 # What is refused, and leaves nothing behind

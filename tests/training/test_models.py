@@ -19,6 +19,7 @@ from training.models import (
     load_model,
     model_inputs,
     refuse_too_long,
+    start_at_frequencies,
     thinned,
     token_batches,
 )
@@ -229,3 +230,13 @@ def test_parameters_are_counted_by_whether_they_move(tiny_bert: Path) -> None:
     model.embeddings.requires_grad_(False)
     still = sum(p.numel() for p in model.embeddings.parameters())
     assert count_parameters(model, trainable=True) == every - still
+
+
+def test_a_classifier_starts_at_the_frequencies_of_its_labels(tiny_bert: Path) -> None:
+    model = load_model("sequence-classification", tiny_bert, ["a", "b", "c"])
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+    start_at_frequencies(model, [0.5, 0.1, 0.02])
+    ids = torch.tensor([[2, 7, 3]])
+    shown = torch.sigmoid(model.eval()(input_ids=ids).logits[0])
+    assert shown.tolist() == pytest.approx([0.5, 0.1, 0.02], abs=1e-5)
