@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -22,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from load_tests.memory import tree_pss_mb
+from services.demo import serve_command
 from services.errors import TransferError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,12 +58,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def serve_command(port: int) -> list[str]:
-    """What `transfer serve` runs."""
-    service = "services.app:Transfer"
-    return [sys.executable, "-m", "bentoml", "serve", service, "--port", str(port)]
-
-
 @contextmanager
 def serving(
     variants: Sequence[str], *, timeout_s: float = 60.0, env: Mapping[str, str] | None = None
@@ -74,7 +68,9 @@ def serving(
     """
     port = free_port()
     settings = {"TRANSFER_VARIANTS": ",".join(variants), **(env or {})}
-    with started(serve_command(port), port, env=settings, timeout_s=timeout_s) as server:
+    with started(
+        serve_command("127.0.0.1", port), port, env=settings, timeout_s=timeout_s
+    ) as server:
         yield server
 
 

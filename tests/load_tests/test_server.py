@@ -7,7 +7,7 @@ import urllib.request
 import psutil
 import pytest
 
-from load_tests.server import Server, ServerError, free_port, serve_command, started
+from load_tests.server import Server, ServerError, free_port, started
 from tests.load_tests.conftest import tiny_command
 
 
@@ -64,7 +64,3 @@ def test_a_failing_block_stops_the_server_too() -> None:
     ):
         raise ZeroDivisionError
     assert is_gone(server.pid)
-
-
-def test_the_command_serves_the_service_on_the_port() -> None:
-    assert serve_command(4321)[-4:] == ["serve", "services.app:Transfer", "--port", "4321"]
