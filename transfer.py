@@ -155,12 +155,16 @@ def _rank(text: str) -> int:
 
 
 def run_build(options: argparse.Namespace) -> None:
-    from export.build import build
-    from training.data import sample_rows
+    from export.stamps import standing
 
-    lock = Settings.from_environment().lock
-    fp16, bar = options.fp16, sys.stderr.isatty()
-    tags = build(ADAPTERS, WORK / "build", lock, sample_rows, options.models, fp16, bar)
+    lock, work = Settings.from_environment().lock, WORK / "build"
+    tags = standing(ADAPTERS, work, lock, options.models, options.fp16)
+    if tags is None:
+        from export.build import build
+        from training.data import sample_rows
+
+        fp16, bar = options.fp16, sys.stderr.isatty()
+        tags = build(ADAPTERS, work, lock, sample_rows, options.models, fp16, bar)
     _print(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
 
 

@@ -24,6 +24,7 @@ from transformers import AutoTokenizer
 
 from export.delta import apply_delta, encode_delta
 from export.place import new_folder
+from export.stamps import RECORD_NAME
 from services.errors import ArtifactError, TransferError
 from services.manifest import sha256_of
 from training.bases import ResolvedBase, resolve
@@ -36,7 +37,6 @@ from training.checkpoint import (
 )
 from training.models import build_student, load_model
 
-RECORD_NAME = "adapter.json"
 CARD_NAME = "card.json"
 DELTA_NAME = "delta.safetensors"
 PEFT_NAME = "adapter_model.safetensors"

@@ -8,63 +8,33 @@ Variants that were built before from the same adapter by the same versions are k
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-import torch
-import transformers
 from tqdm import tqdm
 
-from export.adapter import CARD_NAME, RECORD_NAME, read_card, unpack
+from export.adapter import read_card, unpack
 from export.publish import publish, write_lock
+from export.stamps import (
+    STAMPS_NAME,
+    ZEROSHOT,
+    Job,
+    all_stored,
+    find_jobs,
+    read_stamps,
+    stamp_of,
+)
 from export.variants import Source, export_variants
 from services.errors import ArtifactError, UsageError
-from services.manifest import sha256_of
-from services.registry import check_variant, read_lock, variant_path
+from services.registry import read_lock
 from services.tasks.zeroshot import ZeroShotSettings
-from training.bases import EMBEDDED, EMBEDDED_SHA256, ResolvedBase, resolve
-from training.checkpoint import (
-    DESCRIPTION_NAME,
-    Description,
-    asdict_base,
-    read_description,
-    write_json,
-)
+from training.bases import EMBEDDED, ResolvedBase, resolve
+from training.checkpoint import Description, asdict_base, read_description, write_json
 from training.models import load_model
 
-ZEROSHOT = "zeroshot"
-STAMPS_NAME = "build.json"
 RowsOf = Callable[[str], Sequence[Any]]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One source of variants: an adapter folder, or the base itself (folder None)."""
-
-    model: str
-    role: str
-    folder: Path | None
-
-
-def find_jobs(adapters: Path, models: Sequence[str] = ()) -> list[Job]:
-    """All adapters, and zeroshot; raises UsageError for a model that is not there."""
-    jobs = [
-        Job(folder.parent.name, folder.name, folder)
-        for folder in sorted(adapters.glob("[!.]*/[!.]*"))
-        if (folder / RECORD_NAME).is_file()
-    ]
-    jobs.append(Job(ZEROSHOT, "full", None))
-    known = sorted({job.model for job in jobs})
-    unknown = sorted(set(models) - set(known))
-    if unknown:
-        raise UsageError(f"No adapter for {', '.join(unknown)}.", f"There are {', '.join(known)}.")
-    return [job for job in jobs if not models or job.model in models]
 
 
 def build(
@@ -83,8 +53,7 @@ def build(
     Raises UsageError, ArtifactError or GateError; then the lock is what it was.
     """
     jobs = find_jobs(adapters, models)
-    stamps_file = work / STAMPS_NAME
-    stamps: dict[str, dict[str, str]] = _read_stamps(stamps_file)
+    stamps = read_stamps(work)
     published: dict[str, str] = {}
     per_job = 3 if fp16 else 2
     with tqdm(
@@ -93,12 +62,12 @@ def build(
         for job in jobs:
             key = stamp_of(job, fp16)
             tags = stamps.get(key, {})
-            if not tags or not _all_stored(tags):
+            if not tags or not all_stored(tags):
                 tags = _build_one(
                     job, work, rows_of, fp16, lambda name, job=job: _show(bar, job, name)
                 )
                 stamps[key] = tags
-                write_json(stamps_file, stamps)
+                write_json(work / STAMPS_NAME, stamps)
             else:
                 bar.update(per_job)
             published.update(tags)
@@ -116,7 +85,7 @@ def _others(lock: Path, models: set[str]) -> dict[str, str]:
     return {
         key: tag
         for key, tag in known.items()
-        if key.split("/")[0] not in models and _all_stored({key: tag})
+        if key.split("/")[0] not in models and all_stored({key: tag})
     }
 
 
@@ -194,36 +163,3 @@ def zeroshot_description(base: ResolvedBase, settings: ZeroShotSettings) -> Desc
         licence="Apache-2.0",
         attribution="sentence-transformers/all-MiniLM-L6-v2, Reimers & Gurevych 2019",
     )
-
-
-def stamp_of(job: Job, fp16: bool) -> str:
-    """What a build depends on: the adapter's files, the code of this package, and its libraries."""
-    hasher = hashlib.sha256(f"{job.model}/{job.role}/{fp16}".encode())
-    names = (RECORD_NAME, DESCRIPTION_NAME, CARD_NAME)
-    sources = [job.folder / name for name in names] if job.folder else []
-    if job.folder:  # the weights too: a damaged file must be noticed, not skipped
-        sources += sorted(job.folder.glob("*.safetensors"))
-    for path in [*sources, *sorted(Path(__file__).parent.glob("*.py"))]:
-        hasher.update(sha256_of(path).encode())
-    hasher.update(repr((EMBEDDED_SHA256, ZeroShotSettings())).encode())
-    for library in (torch, onnxruntime, transformers):
-        hasher.update(f"{library.__name__}=={library.__version__}".encode())
-    return hasher.hexdigest()[:16]
-
-
-def _read_stamps(path: Path) -> dict[str, dict[str, str]]:
-    try:
-        stamps: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
-        return stamps
-    except (OSError, ValueError):
-        return {}
-
-
-def _all_stored(tags: dict[str, str]) -> bool:
-    """Whether the store holds all of them undamaged, so that building again mends what is not."""
-    try:
-        for tag in tags.values():
-            check_variant(variant_path(tag))
-    except ArtifactError:
-        return False
-    return True

@@ -9,8 +9,9 @@ import bentoml
 import pytest
 
 import export.build
-from export.build import Job, build, find_jobs, stamp_of
+from export.build import build
 from export.publish import publish, write_lock
+from export.stamps import Job, find_jobs, stamp_of, standing
 from services.errors import ArtifactError, TransferError, UsageError
 from services.registry import check_variant, read_lock, variant_path
 from services.runtime import Runtime, result_of
@@ -142,6 +143,15 @@ def test_an_adapter_in_the_wrong_folder_is_refused(adapters, tmp_path, home):
 def test_a_part_of_the_models_leaves_the_others_in_the_lock(once, tmp_path):
     write_lock(tmp_path / "lock.json", {"mine/full": "mine-full:0123456789abcdef"})
     assert list(built(tmp_path / "adapters", tmp_path)) == ["mine/full", *BUILT]
+
+
+def test_what_stands_is_known_without_building(once, tmp_path):
+    adapters, work, lock = tmp_path / "adapters", tmp_path / "work", tmp_path / "lock.json"
+    assert standing(adapters, work, lock, ["tiny"], fp16=False) == once
+    assert standing(adapters, work, lock, [], fp16=False) is None  # the base was not built
+    assert standing(adapters, work, lock, ["tiny"], fp16=True) is None
+    flip_last_byte(variant_path(next(iter(once.values()))) / "model.onnx")
+    assert standing(adapters, work, lock, ["tiny"], fp16=False) is None
 
 
 @pytest.fixture

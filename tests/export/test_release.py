@@ -8,8 +8,8 @@ import pytest
 
 import export.release
 from export.adapter import read_card, read_record
-from export.build import find_jobs
 from export.release import agreement_floor, in_threads, measure_release, release
+from export.stamps import find_jobs
 from export.verify import GateError
 from services.errors import UsageError
 from services.runtime import Runtime
