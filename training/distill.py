@@ -53,6 +53,7 @@ from training.models import (
     load_model,
     refuse_too_long,
     start_at_frequencies,
+    training_options,
 )
 from training.recipe import Recipe
 from training.strategies import apply_strategy
@@ -82,7 +83,7 @@ def distill(
     description = _describe_student(recipe, parent, identity)
     task = task_of(description, tokenizer)
     windows = features(task, trainable_rows(splits["train"], recipe))
-    teacher = load_model(recipe.kind, teacher_folder)
+    teacher = load_model(recipe.kind, teacher_folder, **training_options(teacher_folder, recipe))
     refuse_too_long(teacher, recipe)
     student = build_student(teacher, recipe.student_layers)
     known = teacher_outputs(
@@ -170,7 +171,10 @@ def train_control(
     if (folder / FIT_NAME).is_file():
         return load_model(recipe.kind, folder)
     set_seed(recipe.seed)
-    base = load_model(recipe.kind, resolve(parent.base_source).path, parent.labels)
+    source = resolve(parent.base_source).path
+    base = load_model(
+        recipe.kind, source, parent.labels, **training_options(source, recipe)
+    )
     if recipe.multi_label:
         start_at_frequencies(base, label_shares(splits["train"], parent.labels))
     model = apply_strategy(build_student(base, recipe.student_layers), recipe)

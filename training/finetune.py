@@ -38,6 +38,7 @@ from training.models import (
     load_model,
     refuse_too_long,
     start_at_frequencies,
+    training_options,
 )
 from training.recipe import Recipe
 from training.record import Fit
@@ -90,13 +91,14 @@ def starting_model(recipe: Recipe, base: ResolvedBase, splits: Splits, labels: l
     A checkpoint with other labels lends its encoder alone: what one task taught helps the next
     (Phang et al. 2018). Raises UsageError for another kind or base.
     """
+    options = training_options(Path(recipe.start or base.path), recipe)
     if not recipe.start:
-        model, head_is_new = load_model(recipe.kind, base.path, labels), True
+        model, head_is_new = load_model(recipe.kind, base.path, labels, **options), True
     else:
         found = _startable(recipe, base)
         head_is_new = found.labels != labels
         model = load_model(
-            recipe.kind, Path(recipe.start), labels, ignore_mismatched_sizes=head_is_new
+            recipe.kind, Path(recipe.start), labels, ignore_mismatched_sizes=head_is_new, **options
         )
     if recipe.multi_label and head_is_new:
         start_at_frequencies(model, label_shares(splits["train"], labels))

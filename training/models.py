@@ -29,6 +29,18 @@ AUTO_CLASSES: dict[str, Any] = {
     "zero-shot": transformers.AutoModel,
 }
 OUTPUTS = {"question-answering": 2, "sentence-extraction": 1}  # numbers for each token
+# What the architectures call the dropout of their layers.
+DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "dropout_rate",
+    "classifier_dropout",
+    "seq_classif_dropout",
+    "qa_dropout",
+)
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # The first number counts the layers: T5 numbers the parts of each, too (`block.3.layer.1`).
 LAYER = re.compile(r"^(?P<head>.*?\b(?:layer|layers|block))\.(?P<number>\d+)\.(?P<tail>.+)$")
@@ -48,6 +60,17 @@ def load_model(kind: str, folder: Path, labels: Sequence[str] = (), **config: An
         config["num_labels"] = OUTPUTS[kind]
     transformers.logging.set_verbosity_error()  # "some weights are new" is the point here
     return AUTO_CLASSES[kind].from_pretrained(folder, dtype=torch.float32, **config)
+
+
+def training_options(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    """What `recipe` changes in the config of the model in `folder`, for `load_model`."""
+    options: dict[str, Any] = {}
+    if recipe.attention:
+        options["attn_implementation"] = recipe.attention
+    if recipe.dropout is not None:
+        known = transformers.AutoConfig.from_pretrained(folder).to_dict()
+        options |= {key: recipe.dropout for key in DROPOUTS if known.get(key) is not None}
+    return options
 
 
 def refuse_too_long(model: Any, recipe: Recipe) -> None:
@@ -169,7 +192,10 @@ def build_student(teacher: Any, layers: Sequence[int]) -> Any:
             f"E.g. student_layers={list(range(0, depth, 2))}.",
         )
     config[key] = len(layers)
-    student = type(teacher)(type(teacher.config).from_dict(config))
+    attention = teacher.config._attn_implementation
+    student = type(teacher)(
+        type(teacher.config).from_dict(config, attn_implementation=attention)
+    )
     if teacher.can_generate():  # beams and first tokens are no part of the config
         student.generation_config = copy.deepcopy(teacher.generation_config)
     student.load_state_dict(thinned(teacher.state_dict(), layers, _thinned_part(teacher.config)))

@@ -48,6 +48,7 @@ from training.models import (
     device_of,
     load_model,
     refuse_too_long,
+    training_options,
 )
 from training.recipe import Recipe
 from training.record import Fit
@@ -127,7 +128,7 @@ def distill_seq2seq(
     splits = load_data(recipe)
     tokenizer = _save_tokenizer(teacher_folder, out)
     identity = sha256_of(teacher_folder / WEIGHTS)
-    teacher = load_model(recipe.kind, teacher_folder)
+    teacher = load_model(recipe.kind, teacher_folder, **training_options(teacher_folder, recipe))
     refuse_too_long(teacher, recipe)
     student = build_student(teacher, recipe.student_layers)
     pseudo = pseudo_labels(teacher, tokenizer, splits["train"], recipe, out / "teacher", identity)
@@ -166,7 +167,8 @@ def train_control(
     if (folder / FIT_NAME).is_file():
         return load_model(recipe.kind, folder)
     set_seed(recipe.seed)
-    base = load_model(recipe.kind, resolve(parent.base_source).path)
+    source = resolve(parent.base_source).path
+    base = load_model(recipe.kind, source, **training_options(source, recipe))
     model = apply_strategy(build_student(base, recipe.student_layers), recipe)
     trained = _fit(model, _gold(splits["train"]), tokenizer, recipe, splits, folder, progress)
     save_control(model, trained, folder)
