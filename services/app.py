@@ -67,6 +67,7 @@ class Transfer:
             self.engine.load()
         except Exception as error:
             end_worker(error)
+        self.engine.measure_plans()
 
     @bentoml.on_deployment
     @staticmethod

@@ -13,6 +13,7 @@ from services.settings import Settings
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+Headers = dict[str, str]
 Send = Callable[[Message], Awaitable[None]]
 
 # What is read and thrown away after a 413, so that ordinary clients get to read the answer.
@@ -32,18 +33,16 @@ class DisconnectError(Exception):
     """The client has gone; there is nobody to answer."""
 
 
-def header(scope: Scope, name: bytes) -> str:
-    """The value of a header, empty when it is not there."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value.decode("latin-1"))
-    return ""
+def headers_of(scope: Scope) -> Headers:
+    """The headers by their names in lower case."""
+    return {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
 
 
-async def read_body(scope: Scope, receive: Receive, settings: Settings) -> bytes:
+async def read_body(headers: Headers, receive: Receive, settings: Settings) -> bytes:
     """The whole body; raises BodyError with 408, 413 or 415."""
-    _check_type(scope)
-    declared = header(scope, b"content-length")
+    if headers.get("content-type") != "application/json" or "content-encoding" in headers:
+        _check_type(headers)
+    declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > settings.max_body_bytes:
         raise _too_large(settings)
     try:
@@ -75,8 +74,8 @@ async def _collect(receive: Receive, settings: Settings) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _check_type(scope: Scope) -> None:
-    kind, _, parameters = header(scope, b"content-type").partition(";")
+def _check_type(headers: Headers) -> None:
+    kind, _, parameters = headers.get("content-type", "").partition(";")
     charset = parameters.lower().replace(" ", "").replace('"', "")
     if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
         raise BodyError(
@@ -86,7 +85,7 @@ def _check_type(scope: Scope) -> None:
             code="unsupported_media_type",
             status=415,
         )
-    if header(scope, b"content-encoding").lower() not in ("", "identity"):
+    if headers.get("content-encoding", "").lower() not in ("", "identity"):
         raise BodyError(
             "The body is compressed; expected it as it is.",
             "Leave out Content-Encoding.",

@@ -7,18 +7,29 @@ handlers answer only POST, cannot shape 404 or 405, and cost ten times as much; 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
+import math
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from random import getrandbits
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from services import huggingface, openapi, pages
-from services.body import DisconnectError, Receive, Scope, Send, discard, header, read_body
+from services.body import (
+    DisconnectError,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    discard,
+    headers_of,
+    read_body,
+)
 from services.errors import TransferError
 from services.schemas import (
     ROUTES,
@@ -26,6 +37,7 @@ from services.schemas import (
     HfClassifyRequest,
     HfQaRequest,
     HfSummarizeRequest,
+    InvalidError,
     Request,
     SummarizeRequest,
     decode_request,
@@ -42,6 +54,7 @@ PASSED_ON = frozenset(
 )
 STAGES = ("queue", "tokenize", "infer", "decode")
 CLIENT_GONE = 499
+LISTEN_AFTER_S = 0.1  # until then nobody looks whether the client is still there
 UNKNOWN = "unknown"  # model and variant in the metrics of a request that named none there is
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _encode = msgspec.json.Encoder().encode
@@ -104,9 +117,10 @@ class Edge:
             await self.app(scope, receive, send)
             return
         began = perf_counter()
-        request_id = request_id_of(scope)
+        headers = headers_of(scope)
+        request_id = request_id_of(headers)
         task = TASK_OF.get(scope["path"]) if scope["method"] == "POST" else None
-        work = self._task(scope, receive) if task else self._other(scope)
+        work = self._task(scope["path"], headers, receive) if task else self._other(scope)
         reply = await self._guarded(work, request_id)
         if task:
             self._count(task, reply, perf_counter() - began)
@@ -126,7 +140,7 @@ class Edge:
             return Reply(status=CLIENT_GONE)
         except TransferError as error:
             if error.status in (408, 413, 429, 503, 504):
-                self._engine().metrics.rejected.labels(error.code).inc()
+                self._engine().metrics.rejected.add(error.code)
             return error_reply(error, request_id)
         except Exception:
             logger.exception("request %s failed", request_id)
@@ -137,14 +151,15 @@ class Edge:
             )
             return error_reply(fault, request_id)
 
-    async def _task(self, scope: Scope, receive: Receive) -> Reply:
+    async def _task(self, path: str, headers: Headers, receive: Receive) -> Reply:
         """Read, decode and answer one POST to a route of the contract."""
         engine = self._engine()
-        body = await read_body(scope, receive, engine.settings)
-        request = decode_request(body, ROUTES[scope["path"]])
+        timeout_s = timeout_of(headers)
+        body = await read_body(headers, receive, engine.settings)
+        request = decode_request(body, ROUTES[path])
         self._in_flight += 1
         try:
-            return await answer_request(engine, request)
+            return await while_connected(answer_request(engine, request, timeout_s), receive)
         finally:
             self._in_flight -= 1
 
@@ -178,8 +193,9 @@ class Edge:
 
     def _metrics(self) -> Reply:
         engine = self._engine()
-        engine.metrics.queue_depth.set(engine.scheduler.waiting)
-        engine.metrics.in_flight.set(self._in_flight)
+        engine.metrics.queue_depth.set(value=engine.scheduler.waiting)
+        engine.metrics.queue_tokens.set(value=engine.scheduler.tokens)
+        engine.metrics.in_flight.set(value=self._in_flight)
         return Reply(engine.metrics.exposition(), kind="text/plain; version=0.0.4; charset=utf-8")
 
     def _docs_json(self) -> Reply:
@@ -187,20 +203,68 @@ class Edge:
         return Reply(self._openapi)
 
 
-async def answer_request(engine: Engine, request: Request) -> Reply:
+async def answer_request(engine: Engine, request: Request, timeout_s: float) -> Reply:
     """The reply to any checked request."""
     if isinstance(request, CompareRequest):
-        answer = await engine.compare(request)
+        answer = await engine.compare(request, timeout_s)
         return Reply(_encode(answer.body), answer=answer)
     if isinstance(request, HfClassifyRequest | HfQaRequest | HfSummarizeRequest):
-        answer = await engine.answer(huggingface.request_of(request))
+        answer = await engine.answer(huggingface.request_of(request), timeout_s)
         body = huggingface.answer_of(request, answer.body["results"])
         return Reply(_encode(body), answer=answer)
-    answer = await engine.answer(request)  # type: ignore[arg-type]  # the only types left
+    answer = await engine.answer(request, timeout_s)  # type: ignore[arg-type]  # what is left
     if isinstance(request, SummarizeRequest) and request.stream:
         events = sentence_events(answer.body)
         return Reply(kind="text/event-stream; charset=utf-8", answer=answer, events=events)
     return Reply(_encode(answer.body), answer=answer)
+
+
+async def while_connected(work: Coroutine[Any, Any, Reply], receive: Receive) -> Reply:
+    """Do the work unless the client leaves: then it is cancelled, and DisconnectError raised.
+
+    Nobody listens during the first moments, which are all that most requests take.
+    """
+    loop, worker = asyncio.get_running_loop(), asyncio.current_task()
+    listener: asyncio.Task[None] | None = None
+    left = False
+
+    async def listen() -> None:
+        nonlocal left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        if worker is not None:
+            worker.cancel()
+
+    def start() -> None:
+        nonlocal listener
+        listener = loop.create_task(listen())
+
+    timer = loop.call_later(LISTEN_AFTER_S, start)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if left and worker is not None:
+            worker.uncancel()
+            raise DisconnectError from None
+        raise
+    finally:
+        timer.cancel()
+        if listener is not None:
+            listener.cancel()
+
+
+def timeout_of(headers: Headers) -> float:
+    """Seconds that the caller allows; raises InvalidError for what is no time."""
+    text = headers.get("x-request-timeout-ms")
+    if text is None:
+        return math.inf
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
+        raise InvalidError(
+            f"X-Request-Timeout-Ms is {text[:50]!r}; expected whole milliseconds above 0.",
+            "Send e.g. X-Request-Timeout-Ms: 500, or leave it out.",
+        )
+    return int(text) / 1000
 
 
 def sentence_events(body: dict[str, Any]) -> Iterable[bytes]:
@@ -227,10 +291,12 @@ def error_reply(error: TransferError, request_id: str) -> Reply:
     return Reply(_encode({"error": fault}), error.status, headers=tuple(headers), unread=unread)
 
 
-def request_id_of(scope: Scope) -> str:
+def request_id_of(headers: Headers) -> str:
     """The caller's id when it is short and printable, else a new one."""
-    given = header(scope, b"x-request-id")
-    return given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+    given = headers.get("x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{getrandbits(64):016x}"
 
 
 def server_timing(answer: Answer | None, total_s: float) -> str:
