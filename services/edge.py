@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from random import getrandbits
 from time import perf_counter
@@ -26,6 +26,7 @@ from services.body import (
     Receive,
     Scope,
     Send,
+    Watch,
     discard,
     headers_of,
     read_body,
@@ -54,7 +55,6 @@ PASSED_ON = frozenset(
 )
 STAGES = ("queue", "tokenize", "infer", "decode")
 CLIENT_GONE = 499
-LISTEN_AFTER_S = 0.1  # until then nobody looks whether the client is still there
 UNKNOWN = "unknown"  # model and variant in the metrics of a request that named none there is
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _encode = msgspec.json.Encoder().encode
@@ -97,7 +97,8 @@ class Edge:
 
     def __init__(self, app: Any, engine: Callable[[], Engine]) -> None:
         self.app = app
-        self._engine = engine
+        self._find_engine = engine
+        self._found: Engine | None = None
         self._openapi = b""
         self._in_flight = 0
         self._pages: dict[str, Page] = {
@@ -111,11 +112,27 @@ class Edge:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (
-            scope["path"] in PASSED_ON and scope["method"] in ("GET", "HEAD")
-        ):
+        if scope["type"] == "lifespan":
+            self._go_in_front(scope["app"])
+        if _is_ours(scope):
+            await self._answer(scope, receive, send)
+        else:
             await self.app(scope, receive, send)
-            return
+
+    def _go_in_front(self, app: Any) -> None:
+        """Take our requests before BentoML's own middleware does.
+
+        It would trace each of them, and keep a timer of each until TIMEOUT has passed, answered or
+        not: at a thousand requests a second that is millions of timers.
+        """
+        behind = app.middleware_stack
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            await (self._answer if _is_ours(scope) else behind)(scope, receive, send)
+
+        app.middleware_stack = front
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = perf_counter()
         headers = headers_of(scope)
         request_id = request_id_of(headers)
@@ -155,12 +172,17 @@ class Edge:
         """Read, decode and answer one POST to a route of the contract."""
         engine = self._engine()
         timeout_s = timeout_of(headers)
-        body = await read_body(headers, receive, engine.settings)
-        request = decode_request(body, ROUTES[path])
         self._in_flight += 1
+        watch = Watch(receive, engine.settings.body_timeout_s)
         try:
-            return await while_connected(answer_request(engine, request, timeout_s), receive)
+            body = await read_body(headers, receive, engine.settings.max_body_bytes)
+            watch.body_is_here()
+            return await answer_request(engine, decode_request(body, ROUTES[path]), timeout_s)
+        except asyncio.CancelledError:
+            watch.raise_reason()
+            raise
         finally:
+            watch.end()
             self._in_flight -= 1
 
     async def _other(self, scope: Scope) -> Reply:
@@ -179,6 +201,11 @@ class Edge:
             code="unknown_route",
             status=404,
         )
+
+    def _engine(self) -> Engine:
+        if self._found is None:
+            self._found = self._find_engine()
+        return self._found
 
     # --- pages
 
@@ -203,6 +230,13 @@ class Edge:
         return Reply(self._openapi)
 
 
+def _is_ours(scope: Scope) -> bool:
+    """All HTTP but the files of BentoML's own pages."""
+    if scope["type"] != "http":
+        return False
+    return scope["path"] not in PASSED_ON or scope["method"] not in ("GET", "HEAD")
+
+
 async def answer_request(engine: Engine, request: Request, timeout_s: float) -> Reply:
     """The reply to any checked request."""
     if isinstance(request, CompareRequest):
@@ -217,41 +251,6 @@ async def answer_request(engine: Engine, request: Request, timeout_s: float) -> 
         events = sentence_events(answer.body)
         return Reply(kind="text/event-stream; charset=utf-8", answer=answer, events=events)
     return Reply(_encode(answer.body), answer=answer)
-
-
-async def while_connected(work: Coroutine[Any, Any, Reply], receive: Receive) -> Reply:
-    """Do the work unless the client leaves: then it is cancelled, and DisconnectError raised.
-
-    Nobody listens during the first moments, which are all that most requests take.
-    """
-    loop, worker = asyncio.get_running_loop(), asyncio.current_task()
-    listener: asyncio.Task[None] | None = None
-    left = False
-
-    async def listen() -> None:
-        nonlocal left
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        left = True
-        if worker is not None:
-            worker.cancel()
-
-    def start() -> None:
-        nonlocal listener
-        listener = loop.create_task(listen())
-
-    timer = loop.call_later(LISTEN_AFTER_S, start)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if left and worker is not None:
-            worker.uncancel()
-            raise DisconnectError from None
-        raise
-    finally:
-        timer.cancel()
-        if listener is not None:
-            listener.cancel()
 
 
 def timeout_of(headers: Headers) -> float:
@@ -332,16 +331,17 @@ def _page(html: str) -> Reply:
 
 
 async def _send(reply: Reply, request_id: str, began: float, receive: Receive, send: Send) -> None:
+    timing = server_timing(reply.answer, perf_counter() - began)
     headers = [
-        ("content-type", reply.kind),
-        ("x-request-id", request_id),
-        ("server-timing", server_timing(reply.answer, perf_counter() - began)),
-        *reply.headers,
+        (b"content-type", reply.kind.encode("latin-1")),
+        (b"x-request-id", request_id.encode("latin-1")),
+        (b"server-timing", timing.encode("latin-1")),
     ]
+    for name, value in reply.headers:
+        headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
     if reply.events is None:
-        headers.append(("content-length", str(len(reply.body))))
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    await send({"type": "http.response.start", "status": reply.status, "headers": raw})
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     for event in reply.events or ():
         await send({"type": "http.response.body", "body": event, "more_body": True})
     if reply.unread:

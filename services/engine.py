@@ -115,19 +115,22 @@ class Engine:
         """Find a plan for every variant that has none yet; one at a time, while nobody asks."""
         for variants in self._runtimes.values():
             for runtime in variants.values():
-                if not runtime.plan.windows_per_s and self._at_rest():
+                while not runtime.plan.windows_per_s and self._at_rest():
+                    asked = self.scheduler.asked
                     plan = runtime.measure_plan(self.settings.threads)
-                    if self.scheduler.idle:  # nothing came in between and made it slow
-                        self.plans.keep(runtime.plan_key(self.settings.threads), plan)
+                    if self.scheduler.asked > asked:
+                        continue  # requests slowed it down
+                    runtime.follow(plan)
                     self._planned(runtime)
+                    self.plans.keep(runtime.plan_key(self.settings.threads), plan)
                     logger.info("%s measured: %s", runtime.key, plan)
 
     def _at_rest(self) -> bool:
-        """Wait until no request has been there for a moment; False when the service ends."""
-        quiet = 0
-        while self.ready and quiet < 3:
-            sleep(REST_S / 3)
-            quiet = quiet + 1 if self.scheduler.idle else 0
+        """Wait until nobody has asked for a while; False when the service ends."""
+        asked = -1
+        while self.ready and (self.scheduler.asked > asked or self.scheduler.tokens):
+            asked = self.scheduler.asked
+            sleep(REST_S)
         return self.ready
 
     def close(self) -> None:

@@ -126,16 +126,18 @@ class Runtime:
         return arrays
 
     def measure_plan(self, cores: int) -> Plan:
-        """Find out how this variant is best called here, and call it so from now on."""
+        """Find out how this variant is best called here; it takes seconds."""
 
         def open_call(threads: int) -> Call:
             session = self._session_of(threads)
             return lambda windows: self._run(session, windows)
 
         make = partial(_sample_windows, self.task, min(self.manifest.max_tokens, LONG))
-        plan = measure(open_call, make, cores, self.provider == CUDA)
+        return measure(open_call, make, cores, self.provider == CUDA)
+
+    def follow(self, plan: Plan) -> None:
+        """Call the graph as `plan` says from now on."""
         self._session, self.plan = self._session_of(plan.threads), plan
-        return plan
 
     def _session_of(self, threads: int) -> ort.InferenceSession:
         if threads == self.plan.threads:

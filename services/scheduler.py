@@ -201,6 +201,7 @@ class Scheduler:
         self.threads = threads
         self.queue_tokens = queue_tokens
         self.pace = Pace(threads)
+        self.asked = 0  # requests so far
         self.waiting = 0  # items, and parts of long ones
         self.tokens = 0  # estimated, waiting or running
         self._lanes: dict[Infers, _Lane] = {}
@@ -247,11 +248,6 @@ class Scheduler:
         for worker in self._workers:
             worker.join()
 
-    @property
-    def idle(self) -> bool:
-        """Whether no request is waiting or being worked on."""
-        return self.tokens == 0
-
     def _outbox_of(self, loop: asyncio.AbstractEventLoop) -> _Outbox:
         if self._outbox is None or self._outbox.loop is not loop:
             self._outbox = _Outbox(loop)
@@ -269,6 +265,7 @@ class Scheduler:
         costs = [self.pace.tokens(item.characters) for item in items]
         counted = min(sum(costs), max(1, int(self.queue_tokens * LARGEST_SHARE)))
         with self._lock:
+            self.asked += 1
             if self.tokens and self.tokens + counted > self.queue_tokens:
                 raise self._overload()
             self.tokens += counted
@@ -474,6 +471,7 @@ class Scheduler:
             except Exception as error:
                 done.error = _defect(error)
         done.decode = perf_counter() - began
+        task.encoded, task.outputs = None, []
         self.pace.learn(done.tokens, task.item.characters, done.seconds)
         self._finish(task)
 
