@@ -170,11 +170,14 @@ def load_task(manifest: Manifest, folder: Path) -> Task:
         raise ArtifactError(f"{folder / MANIFEST_NAME}: {error.message}", error.hint) from error
 
 
+def graph_sha256(manifest: Manifest) -> str:
+    return next(file.sha256 for file in manifest.files if file.path == GRAPH_NAME)
+
+
 def model_entry(
     manifest: Manifest, *, loaded: bool, memory_mb: float | None, default: bool
 ) -> dict[str, Any]:
     """One row of `GET /models`; sha256 is that of the graph."""
-    graph = next(file.sha256 for file in manifest.files if file.path == GRAPH_NAME)
     return {
         "model": manifest.model,
         "variant": manifest.variant,
@@ -183,7 +186,7 @@ def model_entry(
         "parameters": manifest.parameters,
         "size_bytes": manifest.size_bytes,
         "quality": msgspec.to_builtins(manifest.quality),
-        "sha256": graph,
+        "sha256": graph_sha256(manifest),
         "loaded": loaded,
         "memory_mb": memory_mb,
         "default": default,

@@ -71,6 +71,8 @@ class Classify:
         Windows are merged by the mean of their logits, weighted by length; for several labels by
         the maximum, because one passage is enough to show an emotion.
         """
+        if len(outputs) == 1 and not self.settings.multi_label:
+            return softmax(outputs[0]["logits"] / self.settings.temperature)
         logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
         if self.settings.multi_label:
             return np.asarray(logits.max(axis=0))
@@ -113,11 +115,11 @@ def ranked(
     labels: Sequence[str], scores: NDArray[np.float64], top_k: int, threshold: float
 ) -> Result:
     """The best label, also when abstained, and the `top_k` best with their scores."""
-    order = np.argsort(-scores, kind="stable")
-    best = int(order[0])
+    best = int(scores.argmax())
+    order = [best] if top_k == 1 else np.argsort(-scores, kind="stable")[:top_k].tolist()
     return {
         "label": labels[best],
         "score": float(scores[best]),
-        "scores": [{"label": labels[i], "score": float(scores[i])} for i in order[:top_k]],
+        "scores": [{"label": labels[i], "score": float(scores[i])} for i in order],
         "abstained": bool(scores[best] < threshold),
     }
