@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import psutil
 
+MAX_GENERATOR_CPU = 0.7  # of a core: above it the generator may be what is slow
+
 
 def tree_cpu_s(pid: int) -> float:
     """User and system time of a process and its living descendants, since they began."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.cpu import CpuClock
-from load_tests.measure import LoadError
+from load_tests.modules import LoadError
 from services.errors import UsageError
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -59,6 +59,12 @@ def require_wrk() -> str:
             "Install it: `apt-get install wrk` (Debian, Ubuntu) or `brew install wrk` (macOS).",
         )
     return found
+
+
+def wrk_version() -> str:
+    """What `wrk -v` calls itself, like 4.1.0."""
+    said = subprocess.run([require_wrk(), "-v"], check=False, capture_output=True, text=True)
+    return (said.stdout + said.stderr).partition(" [")[0].removeprefix("wrk ").strip()
 
 
 def run_wrk(

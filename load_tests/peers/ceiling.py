@@ -12,8 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +19,10 @@ import numpy as np
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
+from load_tests.peers.splits import Split
 from load_tests.peers.worker import answer_lines
 from services.manifest import read_manifest
 from services.windows import spans
-
-BATCHES = (1, 2, 4, 8, 16, 32)
-
-
-@dataclass(frozen=True)
-class Split:
-    """threads that take texts x intra_op threads of one call; batch: texts taken at a time"""
-
-    threads: int
-    intra_op: int
-    batch: int
-
-    def __str__(self) -> str:
-        return f"{self.threads} x {self.intra_op} threads, batch {self.batch}"
-
-
-def splits(cores: int) -> list[Split]:
-    """Every way to try: up to as many threads as cores, inside of calls and beside each other."""
-    counts = range(1, cores + 1)
-    return [Split(*one) for one in product(counts, counts, BATCHES)]
 
 
 class Classifier:
@@ -140,29 +119,21 @@ class _Measurer:
     """What the worker process does: one classifier for each number of threads in a call."""
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[str, int], Classifier] = {}
+        self._loaded: dict[tuple[Path, int], Classifier] = {}
 
     def __call__(self, request: dict[str, Any]) -> Any:
+        folder, texts = Path(request["folder"]), request["texts"]
+        if "split" not in request:
+            classifier = self._classifier(folder, 1)
+            return [classifier.labels_of([text], 1)[0] for text in texts]
         split = Split(**request["split"])
-        key = (request["folder"], split.intra_op)
+        return rate(self._classifier(folder, split.intra_op), texts, split, request["seconds"])
+
+    def _classifier(self, folder: Path, intra_op: int) -> Classifier:
+        key = (folder, intra_op)
         if key not in self._loaded:
-            self._loaded[key] = Classifier(Path(key[0]), split.intra_op)
-        classifier, texts = self._loaded[key], request["texts"]
-        if "seconds" in request:
-            return rate(classifier, texts, split, request["seconds"])
-        return [classifier.labels_of([text], 1)[0] for text in texts]
-
-
-def rate_request(
-    folder: Path, texts: Sequence[str], split: Split, seconds: float
-) -> dict[str, Any]:
-    """What to ask the worker for a rate."""
-    return {**labels_request(folder, texts, split), "seconds": seconds}
-
-
-def labels_request(folder: Path, texts: Sequence[str], split: Split) -> dict[str, Any]:
-    """What to ask the worker for the labels of texts, one text a call."""
-    return {"folder": str(folder), "texts": list(texts), "split": asdict(split)}
+            self._loaded[key] = Classifier(folder, intra_op)
+        return self._loaded[key]
 
 
 if __name__ == "__main__":

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from load_tests.measure import LoadError
-from load_tests.peers import ceiling, servers
-from load_tests.peers.ceiling import Split
+from load_tests.modules import LoadError
+from load_tests.peers import servers
 from load_tests.peers.figures import Target, at_least, figure
 from load_tests.peers.plan import Plan
-from load_tests.peers.published import artifact, folder_of
 from load_tests.peers.rounds import best, interleaved, ratios
+from load_tests.peers.splits import Split, labels_request, rate_request, splits
+from load_tests.peers.variants import Variant, artifacts, variants
 from load_tests.peers.worker import Worker
 from load_tests.texts import LONG_WORDS, SHORT_WORDS, long_texts, short_texts
 from load_tests.wrk import Load
@@ -50,51 +51,47 @@ PEERS: dict[str, tuple[str, Target | None]] = {
 
 def measure(plan: Plan, say: Say) -> Row:
     """Figures and what they are made of, for every variant and length of the plan."""
+    published = variants([f"intent/{variant}" for variant in plan.variants])
     with ExitStack() as stack:
         say("classify: start the servers")
         worker = stack.enter_context(Worker("load_tests.peers.ceiling"))
         server = stack.enter_context(servers.ours(plan.variants))
         peers = []
         if WITH_PEERS in plan.variants:
-            folder = folder_of(f"intent/{WITH_PEERS}")
+            folder = published[f"intent/{WITH_PEERS}"].folder
             for start in (servers.fastapi, servers.bentoml, servers.quiet_bentoml):
                 for intra_op in sorted({1, usable_cores()}):
                     peers.append(stack.enter_context(start(folder, intra_op)))
         figures: list[Row] = []
         details: list[Row] = []
         for words in plan.words:
-            for variant in plan.variants:
-                targets = [servers.our_target(server, variant, batch) for batch in (1, BATCH)]
-                if variant == WITH_PEERS:
+            for variant in published.values():
+                targets = [servers.our_target(server, variant.variant, n) for n in (1, BATCH)]
+                if variant.variant == WITH_PEERS:
                     targets += peers
                 detail = compare(plan, variant, words, targets, worker, say)
                 figures += figures_of(detail)
                 details.append(detail)
-    keys = [f"intent/{variant}" for variant in plan.variants]
-    return {
-        "figures": figures,
-        "details": details,
-        "artifacts": {key: artifact(key) for key in keys},
-    }
+    return {"figures": figures, "details": details, "artifacts": artifacts(published.values())}
 
 
 def compare(
     plan: Plan,
-    variant: str,
+    variant: Variant,
     words: int,
     targets: Sequence[servers.Target],
     worker: Worker,
     say: Say,
 ) -> Row:
     """Rates of the ceiling and of every target over the rounds, in texts a second."""
-    folder, texts = folder_of(f"intent/{variant}"), TEXTS[words]()
-    place = f"classify {variant}, {words} words"
+    folder, texts = variant.folder, TEXTS[words]()
+    place = f"classify {variant.variant}, {words} words"
     say(f"{place}: the best split of the cores")
+    known = splits(usable_cores())
     searched = {
-        str(split): worker.ask(**ceiling.rate_request(folder, texts, split, plan.search_s))
-        for split in ceiling.splits(usable_cores())
+        name: worker.ask(**rate_request(folder, texts, split, plan.search_s))
+        for name, split in known.items()
     }
-    known = {str(split): split for split in ceiling.splits(usable_cores())}
     finalists = sorted(searched, key=lambda name: -searched[name])[:FINALISTS]
 
     agreements = _check(folder, texts, targets, worker)
@@ -105,7 +102,7 @@ def compare(
     loads: dict[str, list[Load]] = {target.name: [] for target in targets}
 
     def in_process(split: Split) -> float:
-        return float(worker.ask(**ceiling.rate_request(folder, texts, split, plan.seconds)))
+        return float(worker.ask(**rate_request(folder, texts, split, plan.seconds)))
 
     def over_http(target: servers.Target) -> float:
         load = target.load(texts, plan.seconds)
@@ -119,7 +116,7 @@ def compare(
     say(f"{place}: {plan.rounds} rounds of {len(phases)} phases of {plan.seconds} s")
     rates = interleaved(phases, plan.rounds)
     return {
-        "variant": variant,
+        "variant": variant.variant,
         "words": words,
         "texts": len(texts),
         "ceiling": best({name: rates[name] for name in finalists}),
@@ -131,11 +128,11 @@ def compare(
 
 
 def _check(
-    folder: Any, texts: Sequence[str], targets: Sequence[servers.Target], worker: Worker
+    folder: Path, texts: Sequence[str], targets: Sequence[servers.Target], worker: Worker
 ) -> dict[str, float]:
     """Share of each server's labels that are the ceiling's; raises LoadError below a half."""
     probes = list(texts)[: servers.PROBES]
-    expected = worker.ask(**ceiling.labels_request(folder, probes, Split(1, 1, 1)))
+    expected = worker.ask(**labels_request(folder, probes))
     found = {t.name: servers.agreement(t.labels(probes), expected) for t in targets}
     wrong = {name: share for name, share in found.items() if share < LEAST_AGREEMENT}
     if wrong:

@@ -19,7 +19,7 @@ class Plan:
     variants: of `intent`; words: lengths of the texts
     squad: a SQuAD file to take questions from; empty: the sample manuals
     checkpoints: MODEL/{full,distilled}, torch weights that `transfer build` rebuilt
-    seq2seq: a BART-shaped checkpoint
+    seq2seq: a BART-shaped checkpoint; seq2seq_onnx: its int8 graphs
     """
 
     seconds: int = 5
@@ -31,6 +31,7 @@ class Plan:
     squad: Path | None = None
     checkpoints: Path = ROOT / ".cache" / "build" / "checkpoints"
     seq2seq: Path | None = None
+    seq2seq_onnx: Path | None = None
     seed: int = 0
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from load_tests.measure import LoadError
+from load_tests.modules import LoadError
 from load_tests.peer_servers.names import FOLDER, INTRA_OP
 from load_tests.server import Server, free_port, serving, started
 from load_tests.wrk import Load, run_wrk

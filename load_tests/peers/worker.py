@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from load_tests.measure import LoadError
+from load_tests.modules import LoadError
 from load_tests.server import ROOT
 
 
