@@ -90,7 +90,7 @@ class Generator:
         self._address = (host, port)
         self._free: SimpleQueue[Connection] = SimpleQueue()
         self._selector = selectors.DefaultSelector()
-        self._sent_all = threading.Event()
+        self._sent_all, self._give_up = threading.Event(), threading.Event()
         self._on_their_way = 0
         self._lock = threading.Lock()
         for _ in range(connections):
@@ -112,8 +112,16 @@ class Generator:
             self._send(requests[turn % len(requests)], start + offset)
         self._sent_all.set()
         reader.join(GRACE_S)
+        self._give_up.set()
+        reader.join()
         if missing := self._on_their_way:
             self.failures["no answer in time"] += missing
+
+    def close(self) -> None:
+        """Close every connection."""
+        for key in list(self._selector.get_map().values()):
+            key.data.sock.close()
+        self._selector.close()
 
     def _send(self, request: bytes, due: float) -> None:
         wait_s = due - time.perf_counter()
@@ -134,9 +142,12 @@ class Generator:
             self._lost(connection, error)
 
     def _read(self) -> None:
-        while not (self._sent_all.is_set() and self._on_their_way == 0):
+        while not self._finished():
             for key, _ in self._selector.select(0.05):
                 self._receive(key.data)
+
+    def _finished(self) -> bool:
+        return self._give_up.is_set() or (self._sent_all.is_set() and self._on_their_way == 0)
 
     def _receive(self, connection: Connection) -> None:
         try:
@@ -182,7 +193,10 @@ def drive(plan: dict[str, Any]) -> dict[str, Any]:
     requests = [http_request(plan["host"], plan["path"], body) for body in plan["bodies"]]
     generator = Generator(plan["host"], plan["port"], plan["connections"])
     started, cpu = time.perf_counter(), time.process_time()
-    generator.run(requests, due)
+    try:
+        generator.run(requests, due)
+    finally:
+        generator.close()
     took = time.perf_counter() - started
     return {
         "due": len(due),
