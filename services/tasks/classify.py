@@ -72,7 +72,7 @@ class Classify:
         the maximum, because one passage is enough to show an emotion.
         """
         if len(outputs) == 1 and not self.settings.multi_label:
-            return softmax(outputs[0]["logits"] / self.settings.temperature)
+            return np.asarray(outputs[0]["logits"], np.float64)
         logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
         if self.settings.multi_label:
             return np.asarray(logits.max(axis=0))
