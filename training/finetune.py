@@ -129,15 +129,15 @@ def save_tokenizer(source: Path, out: Path) -> TextTokenizer:
 
 
 def trainable_rows(rows: Sequence[Any], recipe: Recipe) -> list[Any]:
-    """Training rows without those that are outside of every class."""
-    if not recipe.out_of_scope:
+    """Training rows; those outside of every class only where the recipe has a loss for them."""
+    if not recipe.out_of_scope or recipe.out_of_scope_weight:
         return list(rows)
     return [row for row in rows if row.labels[0] != recipe.out_of_scope]
 
 
 def decoding_rows(splits: Splits, recipe: Recipe) -> list[Any]:
-    """Dev rows, and the training rows outside of every class: no step is taken on them."""
-    if not recipe.out_of_scope:
+    """Dev rows, and the training rows outside of every class where no step is taken on them."""
+    if not recipe.out_of_scope or recipe.out_of_scope_weight:
         return splits["dev"]
     outside = [row for row in splits["train"] if row.labels[0] == recipe.out_of_scope]
     return [*splits["dev"], *outside]

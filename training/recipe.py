@@ -43,6 +43,7 @@ LEAST = {
     "test_rows": 0,
     "weight_decay": 0,
     "hidden_weight": 0,
+    "out_of_scope_weight": 0,
 }
 SHARES = ("alpha", "dropout", "label_smoothing", "lora_dropout", "null_ratio", "warmup_ratio")
 ABOVE_ZERO = ("epochs", "learning_rate", "temperature")
@@ -72,6 +73,9 @@ class Recipe:
     label_names: file beside the data, or list, that turns label numbers into names
     out_of_scope: the label that means "none of these": never trained as a class, used to set the
         threshold below which the classifier abstains
+    out_of_scope_weight: weight of a loss that makes the model undecided about training rows out of
+        scope (outlier exposure, Hendrycks et al. 2019; 0: they are not trained on, and help to set
+        the threshold)
     null_ratio: qa: questions without an answer added per question, each with another paragraph of
         the same article
     train_rows, dev_rows, test_rows: use at most that many (0: all), drawn by seed
@@ -110,6 +114,7 @@ class Recipe:
     label_separator: str = "|"
     label_names: str | list[str] = ""
     out_of_scope: str = ""
+    out_of_scope_weight: float = 0.0
     multi_label: bool = False
     null_ratio: float = 0.0
     train_rows: int = 0
@@ -274,4 +279,8 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         faults.append("start does not go with lora: its adapter would not fit over the base")
     if values.get("multi_label") and values.get("out_of_scope"):
         faults.append("out_of_scope goes with one label per text; with multi_label leave it out")
+    if values.get("out_of_scope_weight") and not values.get("out_of_scope"):
+        faults.append(
+            "out_of_scope_weight needs out_of_scope: the label of the rows that it is for"
+        )
     return faults

@@ -74,6 +74,8 @@ def test_a_key_that_is_no_text_is_an_unknown_key() -> None:
         ({"max_tokens": 4, "stride": 0}, "max_tokens is 4; expected at least 16"),
         ({"kind": "seq2seq", "strategy": "head"}, "seq2seq has no new head"),
         ({"multi_label": True, "out_of_scope": "other"}, "out_of_scope goes with one label"),
+        ({"out_of_scope_weight": 0.5}, "out_of_scope_weight needs out_of_scope"),
+        ({"out_of_scope": "o", "out_of_scope_weight": -1}, "out_of_scope_weight is -1.0; expected"),
         ({"start": "checkpoints/x", "strategy": "lora"}, "start does not go with lora"),
         ({"name": ""}, "name is missing"),
     ],
@@ -162,5 +164,6 @@ def test_the_digest_depends_on_everything_else(key: str) -> None:
     recipe = load_recipe("intent")
     value = getattr(recipe, key)
     other: dict[type, Any] = {str: "other", int: 99, float: 0.55, list: [9], dict: {"k": "v"}}
+    other[type(None)] = 0.3
     changed = not value if isinstance(value, bool) else other[type(value)]
     assert replace(recipe, **{key: changed}).digest != recipe.digest
