@@ -12,7 +12,7 @@ from typing import Any
 
 from load_tests.peers.figures import at_most, figure
 from load_tests.peers.plan import Plan
-from load_tests.peers.servers import post
+from load_tests.peers.servers import planned, post
 from load_tests.peers.variants import Variant, artifacts, variants
 from load_tests.server import Server, serving
 
@@ -27,7 +27,7 @@ def measure(plan: Plan, say: Say) -> Row:
     models = variants()
     keys = list(models)
     say("footprint: a first start, so that files and plans are cached")
-    with serving(keys) as server:
+    with planned(keys) as server:
         _warm(server, models.values())
     loaded_mb, warm_mb, ready_s = [], [], []
     for turn in range(plan.rounds):

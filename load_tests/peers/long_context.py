@@ -15,9 +15,9 @@ from load_tests.peers.figures import at_most, figure
 from load_tests.peers.plan import Plan
 from load_tests.peers.questions import KEY, check_offsets
 from load_tests.peers.rounds import interleaved
-from load_tests.peers.servers import post
+from load_tests.peers.servers import planned, post
 from load_tests.peers.variants import artifacts, variants
-from load_tests.server import Server, serving
+from load_tests.server import Server
 from load_tests.texts import long_context
 
 Row = dict[str, Any]
@@ -44,7 +44,7 @@ def document(characters: int) -> str:
 def measure(plan: Plan, say: Say) -> Row:
     say(f"long context: {CHARACTERS:,} and {CHARACTERS // TIMES:,} characters, {REPEATS} times")
     published = variants([KEY])
-    with serving([KEY]) as server:
+    with planned([KEY]) as server:
         _ask(server, document(1000))
         idle_mb = server.pss_mb()
         with PeakSampler(server.pid, every_s=0.05) as memory:

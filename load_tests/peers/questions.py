@@ -18,7 +18,6 @@ from load_tests.peers.plan import Plan
 from load_tests.peers.rounds import interleaved, ratios
 from load_tests.peers.variants import artifacts, variants
 from load_tests.peers.worker import Worker
-from load_tests.server import serving
 from load_tests.texts import questions_with_contexts, squad_questions
 from load_tests.wrk import Load, run_wrk
 
@@ -39,7 +38,7 @@ def measure(plan: Plan, say: Say) -> Row:
     decoding = {**reader.decoding, "max_tokens": reader.max_tokens}
     loads: list[Load] = []
     say("qa: load transformers and the server")
-    with Worker("load_tests.peers.pipeline") as worker, serving([KEY]) as server:
+    with Worker("load_tests.peers.pipeline") as worker, servers.planned([KEY]) as server:
 
         def over_http() -> float:
             load = run_wrk(f"{server.url}/qa", bodies, plan.seconds, server_pid=server.pid)

@@ -19,7 +19,7 @@ from typing import Any
 
 from load_tests.modules import LoadError
 from load_tests.peer_servers.names import FOLDER, INTRA_OP
-from load_tests.server import Server, free_port, serving, started
+from load_tests.server import Server, free_port, serving, started, wait_planned
 from load_tests.wrk import Load, run_wrk
 
 TIMEOUT_S = 90.0
@@ -55,7 +55,15 @@ class Target:
 @contextmanager
 def ours(variants: Sequence[str]) -> Iterator[Server]:
     """This repository's service with variants of `intent`."""
-    with serving([f"intent/{variant}" for variant in variants], timeout_s=TIMEOUT_S) as server:
+    with planned([f"intent/{variant}" for variant in variants]) as server:
+        yield server
+
+
+@contextmanager
+def planned(keys: Sequence[str]) -> Iterator[Server]:
+    """Serve variants, and begin when it is measured how to call them."""
+    with serving(keys, timeout_s=TIMEOUT_S) as server:
+        wait_planned(server)
         yield server
 
 
