@@ -172,9 +172,7 @@ def train_control(
         return load_model(recipe.kind, folder)
     set_seed(recipe.seed)
     source = resolve(parent.base_source).path
-    base = load_model(
-        recipe.kind, source, parent.labels, **training_options(source, recipe)
-    )
+    base = load_model(recipe.kind, source, parent.labels, **training_options(source, recipe))
     if recipe.multi_label:
         start_at_frequencies(base, label_shares(splits["train"], parent.labels))
     model = apply_strategy(build_student(base, recipe.student_layers), recipe)
