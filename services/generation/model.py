@@ -37,12 +37,14 @@ Cache = dict[str, Floats]  # by input of the decoder: (rows, heads, positions, h
 class Memory:
     """What the decoder reads besides the next token; a row for each hypothesis.
 
+    owners: (rows,) which of the sources each row is written about
     mask: (rows, source) 1 where a source has a token, 0 where it is padded
     hidden: (rows, source, width) the encoder's output, until the first step
     source: keys and values of the source, from the first step on
     written: keys and values of the tokens written so far
     """
 
+    owners: NDArray[np.intp]
     mask: NDArray[np.int64]
     hidden: Floats
     source: Cache = field(default_factory=dict)
@@ -50,20 +52,20 @@ class Memory:
 
     @property
     def rows(self) -> int:
-        return len(self.mask)
+        return len(self.owners)
 
     def select(self, rows: NDArray[np.intp]) -> None:
-        """Go on with `rows`; those of one source stay together, each as often as it is named.
+        """Go on with `rows`, each as often as it is named; copies only what changes.
 
-        Where their number stays, hypotheses only moved within their source, and only what they
-        wrote is copied. Where it shrinks, padding that no source needs any more is dropped too.
+        Where every row keeps its source, as when hypotheses move, only what they wrote is copied;
+        where a source leaves, padding that the others do not need is dropped with it.
         """
-        if len(rows) == self.rows and (rows == np.arange(self.rows)).all():
+        if np.array_equal(rows, np.arange(self.rows)):
             return
-        if len(rows) != self.rows:
-            self.mask = self.mask[rows]
-            width = int(self.mask.sum(axis=1).max())
-            self.mask = self.mask[:, :width]
+        owners = self.owners[rows]
+        if not np.array_equal(owners, self.owners):
+            width = int(self.mask[rows].sum(axis=1).max())
+            self.owners, self.mask = owners, self.mask[rows, :width]
             self.hidden = self.hidden[rows, :width]
             self.source = {name: array[rows, :, :width] for name, array in self.source.items()}
         self.written = {name: array.take(rows, axis=0) for name, array in self.written.items()}
@@ -94,7 +96,8 @@ class Seq2SeqModel:
             ids[row, : len(source)] = source
             mask[row, : len(source)] = 1
         feeds = {"input_ids": ids, "attention_mask": mask}
-        return Memory(mask, self._encoder.run(["last_hidden_state"], feeds)[0])
+        hidden = self._encoder.run(["last_hidden_state"], feeds)[0]
+        return Memory(np.arange(len(sources)), mask, hidden)
 
     def step(self, tokens: NDArray[np.int64], memory: Memory) -> Floats:
         """One more token for every row; returns (rows, vocabulary) logits, and grows `memory`."""

@@ -74,6 +74,14 @@ def test_without_jobs_there_is_nothing_to_do(writers: dict[str, Writer]) -> None
     assert generate(writers["bart"].model, []) == []
 
 
+def test_as_many_rows_as_before_may_be_of_other_sources(writers: dict[str, Writer]) -> None:
+    """Four sources, of which one goes on with four hypotheses."""
+    writer, rng = writers["bart"], random.Random(4)
+    lengths = [1, 1, 8, 1]
+    jobs = [writer.random_job(rng, 4, max_new_tokens=n, min_new_tokens=n) for n in lengths]
+    assert generate(writer.model, jobs)[2] == writer.expected(jobs[2])
+
+
 # Leaving
 
 
