@@ -13,7 +13,7 @@ import numpy as np
 
 from services.errors import TransferError
 from services.manifest import Parity
-from services.tasks.base import Encoded, Outputs, sigmoid
+from services.tasks.base import Encoded, Outputs, softmax
 from services.tasks.classify import Classify
 from services.tasks.kinds import Task
 from services.tasks.qa import AnswerQuestions, banded_sums
@@ -70,11 +70,12 @@ def near_tie(task: Task, item: Encoded, outputs: Sequence[Outputs]) -> bool:
         scores = task.decode(item, outputs, top_k=2)["scores"]  # type: ignore[arg-type]
         return _closest([entry["score"] for entry in scores], 1) < NEAR_TIE
     if isinstance(task, Classify):
-        found = task.scores(item, outputs)
         if task.settings.multi_label:
+            found = task.scores(item, outputs)
             return bool((np.abs(found - task.thresholds()) < NEAR_TIE).any())
-        return _closest(found, 1) < NEAR_TIE
-    sentences = sigmoid(task.logits(item, outputs))  # type: ignore[arg-type]
+        # Without the share that is kept for "none of these": where it is large all scores are near.
+        return _closest(softmax(task.logits(item, outputs)), 1) < NEAR_TIE
+    sentences = task.scores(item, outputs)  # type: ignore[arg-type]
     return _closest(sentences, task.settings.max_sentences) < NEAR_TIE
 
 

@@ -23,7 +23,7 @@ import bentoml
 
 from services.edge import Edge
 from services.errors import TransferError
-from services.lifecycle import end_with, end_worker, supervise
+from services.lifecycle import end_with, end_worker, spare_the_collector, supervise
 from services.metrics import Metrics
 from services.packaging import available, models_to_package, use_configured_store
 from services.schemas import (
@@ -67,6 +67,8 @@ class Transfer:
             self.engine.load()
         except Exception as error:
             end_worker(error)
+        spare_the_collector()
+        self.engine.measure_plans()
 
     @bentoml.on_deployment
     @staticmethod

@@ -8,15 +8,16 @@ from time import monotonic
 from typing import Any
 
 from services.errors import TransferError
-from services.settings import Settings
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+Headers = dict[str, str]
 Send = Callable[[Message], Awaitable[None]]
 
 # What is read and thrown away after a 413, so that ordinary clients get to read the answer.
 DISCARD_BYTES, DISCARD_S = 64_000_000, 2.0
+LOOK_AFTER_S = 0.1  # until then nobody looks whether body and client are still there
 
 
 class BodyError(TransferError):
@@ -32,35 +33,18 @@ class DisconnectError(Exception):
     """The client has gone; there is nobody to answer."""
 
 
-def header(scope: Scope, name: bytes) -> str:
-    """The value of a header, empty when it is not there."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value.decode("latin-1"))
-    return ""
+def headers_of(scope: Scope) -> Headers:
+    """The headers by their names in lower case."""
+    return {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
 
 
-async def read_body(scope: Scope, receive: Receive, settings: Settings) -> bytes:
-    """The whole body; raises BodyError with 408, 413 or 415."""
-    _check_type(scope)
-    declared = header(scope, b"content-length")
-    if declared.isdigit() and int(declared) > settings.max_body_bytes:
-        raise _too_large(settings)
-    try:
-        async with asyncio.timeout(settings.body_timeout_s):
-            return await _collect(receive, settings)
-    except TimeoutError as error:
-        slow = BodyError(
-            f"The body had not arrived after {settings.body_timeout_s:g} s.",
-            "Send it faster, or in several requests.",
-            code="slow_body",
-            status=408,
-        )
-        slow.unread = False  # it has been waited for long enough
-        raise slow from error
-
-
-async def _collect(receive: Receive, settings: Settings) -> bytes:
+async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
+    """The whole body; raises BodyError with 413 or 415, DisconnectError."""
+    if headers.get("content-type") != "application/json" or "content-encoding" in headers:
+        _check_type(headers)
+    declared = headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
     chunks: list[bytes] = []
     size, more = 0, True
     while more:
@@ -70,13 +54,67 @@ async def _collect(receive: Receive, settings: Settings) -> bytes:
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         more = message.get("more_body", False)
-        if size > settings.max_body_bytes:
-            raise _too_large(settings, unread=more)
+        if size > max_bytes:
+            raise _too_large(max_bytes, unread=more)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _check_type(scope: Scope) -> None:
-    kind, _, parameters = header(scope, b"content-type").partition(";")
+class Watch:
+    """Ends the current task when its body does not arrive, or when the client leaves.
+
+    For the first moments, which are all that most requests take, it is one timer and looks at
+    nothing. `raise_reason` tells what the task was cancelled for.
+    """
+
+    def __init__(self, receive: Receive, body_timeout_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._receive = receive
+        self._body_timeout_s = body_timeout_s
+        self._until = self._loop.time() + body_timeout_s
+        self._reading = True
+        self._listener: asyncio.Task[None] | None = None
+        self._reason: Exception | None = None
+        first = min(LOOK_AFTER_S, body_timeout_s)
+        self._timer = self._loop.call_later(first, self._look)
+
+    def body_is_here(self) -> None:
+        self._reading = False
+
+    def raise_reason(self) -> None:
+        """Raise BodyError (408) or DisconnectError if the watch cancelled the task."""
+        if self._reason is not None and self._task is not None:
+            self._task.uncancel()
+            raise self._reason from None
+
+    def end(self) -> None:
+        self._timer.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+
+    def _look(self) -> None:
+        if not self._reading:
+            self._listener = self._loop.create_task(self._listen())
+        elif self._loop.time() < self._until:
+            self._timer = self._loop.call_later(
+                min(LOOK_AFTER_S, self._until - self._loop.time()), self._look
+            )
+        else:
+            self._cancel(_slow_body(self._body_timeout_s))
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._cancel(DisconnectError())
+
+    def _cancel(self, reason: Exception) -> None:
+        self._reason = reason
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _check_type(headers: Headers) -> None:
+    kind, _, parameters = headers.get("content-type", "").partition(";")
     charset = parameters.lower().replace(" ", "").replace('"', "")
     if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
         raise BodyError(
@@ -86,7 +124,7 @@ def _check_type(scope: Scope) -> None:
             code="unsupported_media_type",
             status=415,
         )
-    if header(scope, b"content-encoding").lower() not in ("", "identity"):
+    if headers.get("content-encoding", "").lower() not in ("", "identity"):
         raise BodyError(
             "The body is compressed; expected it as it is.",
             "Leave out Content-Encoding.",
@@ -95,9 +133,20 @@ def _check_type(scope: Scope) -> None:
         )
 
 
-def _too_large(settings: Settings, unread: bool = True) -> BodyError:
+def _slow_body(timeout_s: float) -> BodyError:
     error = BodyError(
-        f"The body is larger than {settings.max_body_bytes} bytes.",
+        f"The body had not arrived after {timeout_s:g} s.",
+        "Send it faster, or in several requests.",
+        code="slow_body",
+        status=408,
+    )
+    error.unread = False  # it has been waited for long enough
+    return error
+
+
+def _too_large(max_bytes: int, unread: bool = True) -> BodyError:
+    error = BodyError(
+        f"The body is larger than {max_bytes} bytes.",
         "Send the texts in several requests.",
         code="body_too_large",
         status=413,

@@ -7,18 +7,30 @@ handlers answer only POST, cannot shape 404 or 405, and cost ten times as much; 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from random import getrandbits
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from services import huggingface, openapi, pages
-from services.body import DisconnectError, Receive, Scope, Send, discard, header, read_body
+from services.body import (
+    DisconnectError,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    Watch,
+    discard,
+    headers_of,
+    read_body,
+)
 from services.errors import TransferError
 from services.schemas import (
     ROUTES,
@@ -26,6 +38,7 @@ from services.schemas import (
     HfClassifyRequest,
     HfQaRequest,
     HfSummarizeRequest,
+    InvalidError,
     Request,
     SummarizeRequest,
     decode_request,
@@ -84,7 +97,8 @@ class Edge:
 
     def __init__(self, app: Any, engine: Callable[[], Engine]) -> None:
         self.app = app
-        self._engine = engine
+        self._find_engine = engine
+        self._found: Engine | None = None
         self._openapi = b""
         self._in_flight = 0
         self._pages: dict[str, Page] = {
@@ -98,15 +112,32 @@ class Edge:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (
-            scope["path"] in PASSED_ON and scope["method"] in ("GET", "HEAD")
-        ):
+        if scope["type"] == "lifespan":
+            self._go_in_front(scope["app"])
+        if _is_ours(scope):
+            await self._answer(scope, receive, send)
+        else:
             await self.app(scope, receive, send)
-            return
+
+    def _go_in_front(self, app: Any) -> None:
+        """Take our requests before BentoML's own middleware does.
+
+        It would trace each of them, and keep a timer of each until TIMEOUT has passed, answered or
+        not: at a thousand requests a second that is millions of timers.
+        """
+        behind = app.middleware_stack
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            await (self._answer if _is_ours(scope) else behind)(scope, receive, send)
+
+        app.middleware_stack = front
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = perf_counter()
-        request_id = request_id_of(scope)
+        headers = headers_of(scope)
+        request_id = request_id_of(headers)
         task = TASK_OF.get(scope["path"]) if scope["method"] == "POST" else None
-        work = self._task(scope, receive) if task else self._other(scope)
+        work = self._task(scope["path"], headers, receive) if task else self._other(scope)
         reply = await self._guarded(work, request_id)
         if task:
             self._count(task, reply, perf_counter() - began)
@@ -126,7 +157,7 @@ class Edge:
             return Reply(status=CLIENT_GONE)
         except TransferError as error:
             if error.status in (408, 413, 429, 503, 504):
-                self._engine().metrics.rejected.labels(error.code).inc()
+                self._engine().metrics.rejected.add(error.code)
             return error_reply(error, request_id)
         except Exception:
             logger.exception("request %s failed", request_id)
@@ -137,15 +168,21 @@ class Edge:
             )
             return error_reply(fault, request_id)
 
-    async def _task(self, scope: Scope, receive: Receive) -> Reply:
+    async def _task(self, path: str, headers: Headers, receive: Receive) -> Reply:
         """Read, decode and answer one POST to a route of the contract."""
         engine = self._engine()
-        body = await read_body(scope, receive, engine.settings)
-        request = decode_request(body, ROUTES[scope["path"]])
+        timeout_s = timeout_of(headers)
         self._in_flight += 1
+        watch = Watch(receive, engine.settings.body_timeout_s)
         try:
-            return await answer_request(engine, request)
+            body = await read_body(headers, receive, engine.settings.max_body_bytes)
+            watch.body_is_here()
+            return await answer_request(engine, decode_request(body, ROUTES[path]), timeout_s)
+        except asyncio.CancelledError:
+            watch.raise_reason()
+            raise
         finally:
+            watch.end()
             self._in_flight -= 1
 
     async def _other(self, scope: Scope) -> Reply:
@@ -165,6 +202,11 @@ class Edge:
             status=404,
         )
 
+    def _engine(self) -> Engine:
+        if self._found is None:
+            self._found = self._find_engine()
+        return self._found
+
     # --- pages
 
     def _ready_engine(self) -> Engine:
@@ -178,8 +220,9 @@ class Edge:
 
     def _metrics(self) -> Reply:
         engine = self._engine()
-        engine.metrics.queue_depth.set(engine.scheduler.waiting)
-        engine.metrics.in_flight.set(self._in_flight)
+        engine.metrics.queue_depth.set(value=engine.scheduler.waiting)
+        engine.metrics.queue_tokens.set(value=engine.scheduler.tokens)
+        engine.metrics.in_flight.set(value=self._in_flight)
         return Reply(engine.metrics.exposition(), kind="text/plain; version=0.0.4; charset=utf-8")
 
     def _docs_json(self) -> Reply:
@@ -187,20 +230,40 @@ class Edge:
         return Reply(self._openapi)
 
 
-async def answer_request(engine: Engine, request: Request) -> Reply:
+def _is_ours(scope: Scope) -> bool:
+    """All HTTP but the files of BentoML's own pages."""
+    if scope["type"] != "http":
+        return False
+    return scope["path"] not in PASSED_ON or scope["method"] not in ("GET", "HEAD")
+
+
+async def answer_request(engine: Engine, request: Request, timeout_s: float) -> Reply:
     """The reply to any checked request."""
     if isinstance(request, CompareRequest):
-        answer = await engine.compare(request)
+        answer = await engine.compare(request, timeout_s)
         return Reply(_encode(answer.body), answer=answer)
     if isinstance(request, HfClassifyRequest | HfQaRequest | HfSummarizeRequest):
-        answer = await engine.answer(huggingface.request_of(request))
+        answer = await engine.answer(huggingface.request_of(request), timeout_s)
         body = huggingface.answer_of(request, answer.body["results"])
         return Reply(_encode(body), answer=answer)
-    answer = await engine.answer(request)  # type: ignore[arg-type]  # the only types left
+    answer = await engine.answer(request, timeout_s)  # type: ignore[arg-type]  # what is left
     if isinstance(request, SummarizeRequest) and request.stream:
         events = sentence_events(answer.body)
         return Reply(kind="text/event-stream; charset=utf-8", answer=answer, events=events)
     return Reply(_encode(answer.body), answer=answer)
+
+
+def timeout_of(headers: Headers) -> float:
+    """Seconds that the caller allows; raises InvalidError for what is no time."""
+    text = headers.get("x-request-timeout-ms")
+    if text is None:
+        return math.inf
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
+        raise InvalidError(
+            f"X-Request-Timeout-Ms is {text[:50]!r}; expected whole milliseconds above 0.",
+            "Send e.g. X-Request-Timeout-Ms: 500, or leave it out.",
+        )
+    return int(text) / 1000
 
 
 def sentence_events(body: dict[str, Any]) -> Iterable[bytes]:
@@ -227,10 +290,12 @@ def error_reply(error: TransferError, request_id: str) -> Reply:
     return Reply(_encode({"error": fault}), error.status, headers=tuple(headers), unread=unread)
 
 
-def request_id_of(scope: Scope) -> str:
+def request_id_of(headers: Headers) -> str:
     """The caller's id when it is short and printable, else a new one."""
-    given = header(scope, b"x-request-id")
-    return given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex()
+    given = headers.get("x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{getrandbits(64):016x}"
 
 
 def server_timing(answer: Answer | None, total_s: float) -> str:
@@ -266,16 +331,17 @@ def _page(html: str) -> Reply:
 
 
 async def _send(reply: Reply, request_id: str, began: float, receive: Receive, send: Send) -> None:
+    timing = server_timing(reply.answer, perf_counter() - began)
     headers = [
-        ("content-type", reply.kind),
-        ("x-request-id", request_id),
-        ("server-timing", server_timing(reply.answer, perf_counter() - began)),
-        *reply.headers,
+        (b"content-type", reply.kind.encode("latin-1")),
+        (b"x-request-id", request_id.encode("latin-1")),
+        (b"server-timing", timing.encode("latin-1")),
     ]
+    for name, value in reply.headers:
+        headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
     if reply.events is None:
-        headers.append(("content-length", str(len(reply.body))))
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    await send({"type": "http.response.start", "status": reply.status, "headers": raw})
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     for event in reply.events or ():
         await send({"type": "http.response.body", "body": event, "more_body": True})
     if reply.unread:

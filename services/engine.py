@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from time import perf_counter
+from dataclasses import dataclass, field, replace
+from math import inf
+from time import perf_counter, sleep
 from typing import Any
 
 from msgspec import UNSET
@@ -19,6 +20,7 @@ from services.errors import TransferError
 from services.items import items_of
 from services.manifest import Manifest, read_manifest
 from services.metrics import Metrics
+from services.plan import PlanFile
 from services.registry import VARIANTS, default_variant, model_entry, select, variant_path
 from services.runtime import CUDA, Runtime
 from services.scheduler import Done, Scheduler
@@ -27,6 +29,9 @@ from services.settings import Settings
 from services.tasks.base import Result
 
 logger = logging.getLogger("transfer")
+
+
+REST_S = 1.0  # without a request, before a plan is measured
 
 
 class UnknownModelError(TransferError):
@@ -61,7 +66,8 @@ class Engine:
     def __init__(self, settings: Settings, lock: Mapping[str, str], metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.scheduler = Scheduler(settings.threads, settings.queue_items)
+        self.scheduler = Scheduler(settings.threads, settings.queue_tokens)
+        self.plans = PlanFile(settings.plans)
         self.ready = False
         self._lock = lock
         self._runtimes: dict[str, dict[str, Runtime]] = {}
@@ -74,18 +80,58 @@ class Engine:
         runtimes: dict[str, dict[str, Runtime]] = {}
         for key in select(self._lock, self.settings.variants):
             began = perf_counter()
-            runtime = Runtime.load(variant_path(self._lock[key]), self.settings.provider)
+            runtime = Runtime.load(
+                variant_path(self._lock[key]),
+                self.settings.provider,
+                self.settings.threads,
+                self.plans,
+            )
             runtime.observe = self.metrics.called
             manifest = runtime.manifest
+            self._planned(runtime)
             runtimes.setdefault(manifest.model, {})[manifest.variant] = runtime
             self.metrics.loaded(manifest, runtime.provider, runtime.memory_mb)
-            logger.info("%s loaded in %.2f s on %s", key, perf_counter() - began, runtime.provider)
+            logger.info(
+                "%s loaded in %.2f s on %s, %s",
+                key,
+                perf_counter() - began,
+                runtime.provider,
+                runtime.plan,
+            )
         self._runtimes = {
             model: {variant: variants[variant] for variant in in_order(variants)}
             for model, variants in runtimes.items()
         }
         self._published = self._read_published()
         self.ready = True
+
+    def _planned(self, runtime: Runtime) -> None:
+        """Tell of a plan that is new, within the bound of the settings."""
+        if most := self.settings.windows_per_call:
+            runtime.plan = replace(runtime.plan, windows=min(most, runtime.plan.windows))
+        self.metrics.planned(runtime.manifest, runtime.plan)
+
+    def measure_plans(self) -> None:
+        """Find a plan for every variant that has none yet; one at a time, while nobody asks."""
+        for variants in self._runtimes.values():
+            for runtime in variants.values():
+                while not runtime.plan.windows_per_s and self._at_rest():
+                    asked = self.scheduler.asked
+                    plan = runtime.measure_plan(self.settings.threads)
+                    if self.scheduler.asked > asked:
+                        continue  # requests slowed it down
+                    runtime.follow(plan)
+                    self._planned(runtime)
+                    self.plans.keep(runtime.plan_key(self.settings.threads), plan)
+                    logger.info("%s measured: %s", runtime.key, plan)
+
+    def _at_rest(self) -> bool:
+        """Wait until nobody has asked for a while; False when the service ends."""
+        asked = -1
+        while self.ready and (self.scheduler.asked > asked or self.scheduler.tokens):
+            asked = self.scheduler.asked
+            sleep(REST_S)
+        return self.ready
 
     def close(self) -> None:
         """Stop the threads; what runs is finished."""
@@ -125,10 +171,13 @@ class Engine:
 
     # --- answers
 
-    async def answer(self, request: TaskRequest) -> Answer:
-        """Answer a classify, qa or summarize request with one variant."""
+    async def answer(self, request: TaskRequest, timeout_s: float = inf) -> Answer:
+        """Answer a classify, qa or summarize request with one variant.
+
+        timeout_s: what the caller allows, if that is less than the setting
+        """
         runtime = self.pick(model_of(request), request.variant)
-        done = await self._work(request, runtime, self.settings.timeout_s)
+        done = await self._work(request, runtime, min(timeout_s, self.settings.timeout_s))
         manifest = runtime.manifest
         body = {
             "model": manifest.model,
@@ -138,12 +187,12 @@ class Engine:
         }
         return Answer(body, manifest.task, manifest.model, manifest.variant, done)
 
-    async def compare(self, request: CompareRequest) -> Answer:
+    async def compare(self, request: CompareRequest, timeout_s: float = inf) -> Answer:
         """Answer one request with several variants of its model, one after the other."""
         asked = request.request()
         model = model_of(asked)
         runtimes = [self.pick(model, v) for v in request.variants or self._variants(model)]
-        until = perf_counter() + self.settings.timeout_s
+        until = perf_counter() + min(timeout_s, self.settings.timeout_s)
         all_done = [
             await self._work(asked, runtime, max(until - perf_counter(), 0.0))
             for runtime in runtimes
@@ -163,7 +212,6 @@ class Engine:
         """Work on the items of a request; raises the content fault of a request with only one."""
         items, single = items_of(request, runtime)
         done = await self.scheduler.run(runtime, items, timeout_s)
-        self.scheduler.learn(done)
         manifest = runtime.manifest
         self.metrics.worked(manifest.task, manifest.model, manifest.variant, done)
         if single and done[0].error:
@@ -177,16 +225,16 @@ class Engine:
         rows = [
             model_entry(
                 runtime.manifest,
-                loaded=True,
-                memory_mb=runtime.memory_mb,
                 default=variant == self._default(model),
+                memory_mb=runtime.memory_mb,
+                plan=runtime.plan,
             )
             for model, variants in self._runtimes.items()
             for variant, runtime in variants.items()
         ]
         loaded = {(row["model"], row["variant"]) for row in rows}
         rest = [m for m in self._published if (m.model, m.variant) not in loaded]
-        rows += [model_entry(m, loaded=False, memory_mb=None, default=False) for m in rest]
+        rows += [model_entry(manifest, default=False) for manifest in rest]
         return {"models": rows}
 
     def _read_published(self) -> list[Manifest]:

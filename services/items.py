@@ -35,15 +35,31 @@ def items_of(request: TaskRequest, runtime: Runtime) -> tuple[list[Item], bool]:
 
 
 def _classify(request: ClassifyRequest, runtime: Runtime) -> list[Item]:
-    task, texts = runtime.task, _list(request.text)
+    task = runtime.task
+    long_text, choices = request.long_text, (request.top_k, request.threshold)
     if isinstance(task, ZeroShot):
-        choose = partial(task.decode, top_k=request.top_k, threshold=request.threshold)
         labels = _labels(request, task)
-        return [Item(partial(task.encode, t, labels, request.long_text), choose) for t in texts]
+        return [
+            Item(
+                partial(task.encode, text, labels, long_text),
+                partial(task.decode, top_k=request.top_k, threshold=request.threshold),
+                characters=len(text),
+                key=(text, tuple(labels), long_text, choices),
+            )
+            for text in _list(request.text)
+        ]
     if not isinstance(task, Classify):
         raise _wrong(request, runtime)
     decode = partial(task.decode, top_k=request.top_k, threshold=request.threshold)
-    return [Item(partial(task.encode, t, request.long_text), decode) for t in texts]
+    return [
+        Item(
+            partial(task.encode, text, long_text),
+            decode,
+            characters=len(text),
+            key=(text, long_text, choices),
+        )
+        for text in _list(request.text)
+    ]
 
 
 def _labels(request: ClassifyRequest, task: ZeroShot) -> list[str]:
@@ -65,8 +81,14 @@ def _qa(request: QaRequest, runtime: Runtime) -> list[Item]:
     questions, documents = _list(request.question), _list(request.context)
     contexts = [[one] for one in documents] if request.paired else [documents] * len(questions)
     decode = partial(task.decode, top_k=request.top_k, threshold=request.threshold)
+    choices = (request.long_text, request.top_k, request.threshold)
     return [
-        Item(partial(task.encode, question, context, request.long_text), decode)
+        Item(
+            partial(task.encode, question, context, request.long_text),
+            decode,
+            characters=sum(len(document) + len(question) for document in context),
+            key=(question, tuple(context), choices),
+        )
         for question, context in zip(questions, contexts, strict=True)
     ]
 
@@ -79,8 +101,14 @@ def _summarize(request: SummarizeRequest, runtime: Runtime) -> list[Item]:
     if sentences is None and request.max_words is None:
         sentences = DEFAULT_SENTENCES
     decode = partial(task.decode, max_sentences=sentences, max_words=request.max_words)
+    choices = (request.long_text, sentences, request.max_words)
     return [
-        Item(partial(task.encode, text, None, request.long_text), decode)
+        Item(
+            partial(task.encode, text, None, request.long_text),
+            decode,
+            characters=len(text),
+            key=(text, choices),
+        )
         for text in _list(request.text)
     ]
 

@@ -87,7 +87,7 @@ def _runtime(request: TaskRequest, settings: Settings, loaded: dict[str, Runtime
             f"{model} has no variant {variant!r}.", f"There are {', '.join(variants)}."
         )
     if key not in loaded:
-        loaded[key] = Runtime.load(variant_path(lock[key]), settings.provider, settings.threads)
+        loaded[key] = Runtime.load(variant_path(lock[key]), settings.provider)
     return loaded[key]
 
 

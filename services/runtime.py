@@ -4,12 +4,15 @@
     encoded = runtime.task.encode("where is my card")
     result = runtime.task.decode(encoded, runtime.infer(encoded.windows))
 
-Thread-safe: one ONNX Runtime session is shared by all callers, each call using `threads` cores.
+Thread-safe: one ONNX Runtime session is shared by all callers, each call using as many cores as
+the plan says. An int8 graph chooses its activation scale over all windows of a call, so there the
+scores of a window depend a little on its neighbours; with one window a call they do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,8 @@ import onnxruntime as ort
 
 from services.errors import ArtifactError, TransferError, UsageError
 from services.manifest import Manifest
-from services.registry import AGAIN, GRAPH_NAME, check_variant, load_task
+from services.plan import LONG, Call, Plan, PlanFile, calls_of, measure, plan_key, unmeasured
+from services.registry import AGAIN, GRAPH_NAME, check_variant, graph_sha256, load_task
 from services.settings import Provider
 from services.tasks.base import Encoded, Outputs
 from services.tasks.kinds import Task
@@ -28,12 +32,6 @@ from services.windows import Window, pad
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
-
-# Windows a call and how much longer the longest may be than the shortest. On a CPU a batch buys
-# little and padding loses; int8 graphs choose their activation scale over the whole call, so there
-# a window alone gives the same answer whatever its neighbours are. On a GPU batches are what pays.
-CPU_WINDOWS, INT8_WINDOWS, CUDA_WINDOWS = 4, 1, 32
-PADDING = 1.25
 
 Observe = Callable[[int, int], None]
 
@@ -51,31 +49,42 @@ class Runtime:
     def __init__(
         self,
         manifest: Manifest,
+        folder: Path,
         task: Task,
-        session: ort.InferenceSession,
         provider: str,
-        memory_mb: float = 0.0,
+        plan: Plan,
     ) -> None:
         self.manifest = manifest
         self.task = task
-        self.session = session
         self.provider = provider
-        self.memory_mb = memory_mb
+        self.plan = plan
+        self.memory_mb = 0.0
         self.observe: Observe | None = None  # told (windows, tokens) of every call
+        self._graph = folder / GRAPH_NAME
         self._per_token = manifest.kind != "sequence-classification"
-        self._windows = _windows_per_call(manifest, provider)
+        self._session = _session(self._graph, provider, plan.threads)
+        _check_graph(self._session, manifest, self._graph)
 
     @classmethod
-    def load(cls, folder: Path, provider: Provider = "auto", threads: int = 1) -> Runtime:
-        """Check, load and try one variant; raises ArtifactError or UnavailableError."""
+    def load(
+        cls,
+        folder: Path,
+        provider: Provider = "auto",
+        cores: int = 1,
+        plans: PlanFile | None = None,
+    ) -> Runtime:
+        """Check, load and try one variant; raises ArtifactError or UnavailableError.
+
+        It is called as `plans` say for this machine, or by a plan that is sound anywhere.
+        """
         manifest = check_variant(folder)
         chosen = choose_provider(manifest, provider, ort.get_available_providers())
         before = _resident_mb()
         task = load_task(manifest, folder)
-        session = _session(folder / GRAPH_NAME, chosen, threads)
-        _check_graph(session, manifest, folder / GRAPH_NAME)
-        runtime = cls(manifest, task, session, chosen)
-        runtime.warm_up(folder / GRAPH_NAME)
+        key = plan_key_of(manifest, chosen, cores)
+        plan = (plans.find(key) if plans else None) or unmeasured(cores, chosen == CUDA)
+        runtime = cls(manifest, folder, task, chosen, plan)
+        runtime.warm_up()
         # What an earlier variant gave back is used again; the files are the least it can be.
         least = manifest.size_bytes / 1e6
         runtime.memory_mb = round(max(_resident_mb() - before, least), 3)
@@ -85,27 +94,57 @@ class Runtime:
     def key(self) -> str:
         return f"{self.manifest.model}/{self.manifest.variant}"
 
+    def plan_key(self, cores: int) -> str:
+        """Under which a plan measured for so many cores is kept."""
+        return plan_key_of(self.manifest, self.provider, cores)
+
     def infer(self, windows: Sequence[Window]) -> list[Outputs]:
-        """The outputs of every window, in order and without padding."""
+        """The outputs of every window, in order and without padding, in the calls of the plan."""
         outputs: list[Outputs | None] = [None] * len(windows)
-        for group in group_by_length([len(window) for window in windows], self._windows):
-            for index, output in zip(group, self._run([windows[i] for i in group]), strict=True):
+        for call in calls_of([len(window) for window in windows], self.plan):
+            for index, output in zip(call, self.call([windows[i] for i in call]), strict=True):
                 outputs[index] = output
         return [output for output in outputs if output is not None]
 
-    def _run(self, windows: list[Window]) -> Iterator[Outputs]:
-        feeds = pad(windows, self.task.tokenizer.pad_id, self.manifest.inputs)
-        arrays = self.session.run(self.manifest.outputs, feeds)
+    def call(self, windows: Sequence[Window]) -> list[Outputs]:
+        """The outputs of every window, in order and without padding, in one call of the graph."""
+        arrays = self._run(self._session, windows)
         if self.observe:
-            self.observe(len(windows), sum(len(window) for window in windows))
-        for row, window in enumerate(windows):
-            stop = len(window) if self._per_token else None
-            yield {
-                name: array[row, :stop]
-                for name, array in zip(self.manifest.outputs, arrays, strict=True)
+            self.observe(len(windows), sum(map(len, windows)))
+        names = self.manifest.outputs
+        return [
+            {
+                name: array[row, : len(window)] if self._per_token else array[row]
+                for name, array in zip(names, arrays, strict=True)
             }
+            for row, window in enumerate(windows)
+        ]
 
-    def warm_up(self, graph: Path) -> None:
+    def _run(self, session: ort.InferenceSession, windows: Sequence[Window]) -> list[Any]:
+        feeds = pad(windows, self.task.tokenizer.pad_id, self.manifest.inputs)
+        arrays: list[Any] = session.run(self.manifest.outputs, feeds)
+        return arrays
+
+    def measure_plan(self, cores: int) -> Plan:
+        """Find out how this variant is best called here; it takes seconds."""
+
+        def open_call(threads: int) -> Call:
+            session = self._session_of(threads)
+            return lambda windows: self._run(session, windows)
+
+        make = partial(_sample_windows, self.task, min(self.manifest.max_tokens, LONG))
+        return measure(open_call, make, cores, self.provider == CUDA)
+
+    def follow(self, plan: Plan) -> None:
+        """Call the graph as `plan` says from now on."""
+        self._session, self.plan = self._session_of(plan.threads), plan
+
+    def _session_of(self, threads: int) -> ort.InferenceSession:
+        if threads == self.plan.threads:
+            return self._session
+        return _session(self._graph, self.provider, threads)
+
+    def warm_up(self) -> None:
         """Run one text, and refuse a graph whose outputs do not fit its manifest."""
         encoded = _sample(self.task)
         try:
@@ -114,10 +153,15 @@ class Runtime:
             raise
         except Exception as error:  # onnxruntime has no common base class
             raise ArtifactError(
-                f"{graph} fails on one text: {_first_line(error)}.", AGAIN
+                f"{self._graph} fails on one text: {_first_line(error)}.", AGAIN
             ) from error
         for window, output in zip(encoded.windows, outputs, strict=True):
-            _check_output(output, window, self.manifest, graph)
+            _check_output(output, window, self.manifest, self._graph)
+
+
+def plan_key_of(manifest: Manifest, provider: str, cores: int) -> str:
+    """Under which a plan of the variant is kept."""
+    return plan_key(graph_sha256(manifest), cores, ort.__version__, provider == CUDA)
 
 
 def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]) -> str:
@@ -141,25 +185,6 @@ def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]
             "Serve distilled-fp16, or set TRANSFER_PROVIDER=auto.",
         )
     return CUDA if CUDA in offered and wanted != "cpu" and not int8 else CPU
-
-
-def group_by_length(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Indices of windows in groups of at most `most` that are about equally long."""
-    groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if groups and len(groups[-1]) < most:
-            shortest = lengths[groups[-1][0]]
-            if lengths[index] <= max(shortest * PADDING, shortest + 2):
-                groups[-1].append(index)
-                continue
-        groups.append([index])
-    return groups
-
-
-def _windows_per_call(manifest: Manifest, provider: str) -> int:
-    if provider == CUDA:
-        return CUDA_WINDOWS
-    return INT8_WINDOWS if manifest.precision == "int8" else CPU_WINDOWS
 
 
 def _session(graph: Path, provider: str, threads: int) -> ort.InferenceSession:
@@ -229,6 +254,13 @@ def _sample(task: Task) -> Encoded:
     if isinstance(task, ZeroShot):
         return task.encode(text, ["one", "another"])
     return task.encode(text)
+
+
+def _sample_windows(task: Task, longest: int, count: int, tokens: int) -> list[Window]:
+    """`count` windows of `tokens` tokens each (at most `longest`), of words that repeat."""
+    tokenizer, tokens = task.tokenizer, min(tokens, longest)
+    text = "a short text to find out how fast this model reads on this machine " * (tokens // 8 + 1)
+    return [tokenizer.single(tokenizer.tokens(text), tokens, 0)[0]] * count
 
 
 def _first_line(error: Exception) -> str:

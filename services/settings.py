@@ -18,6 +18,7 @@ from services.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_NAME = "variants.lock.json"
+PLANS_NAME = "transfer-plans.json"
 SUPERVISOR = "TRANSFER_SUPERVISOR_PID"
 
 Provider = Literal["auto", "cpu", "cuda"]
@@ -27,22 +28,27 @@ PROVIDERS: tuple[Provider, ...] = ("auto", "cpu", "cuda")
 @dataclass(frozen=True)
 class Settings:
     """variants: patterns (a model, a variant, or model/variant); empty means every published one
-    threads: items worked on at the same time; each uses one core
-    queue_items: items that may wait or run before new ones are refused with 429
+    threads: cores that the models may use together
+    queue_tokens: tokens that may wait or be read before new requests are refused with 429
+    windows_per_call: at most so many in one call of a graph (0: as the plan says); with 1 the
+        scores of an int8 variant do not depend on what else is being asked
     max_body_bytes: larger request bodies are refused with 413
     body_timeout_s: a body that takes longer to arrive is refused with 408
-    timeout_s: a request that takes longer is given up with 504
+    timeout_s: a request that takes longer is given up with 504 (a caller can ask for less)
     lock: the file that names the published variants
+    plans: the file that keeps how each variant is best called on this machine
     provider: where graphs run; "auto" is CUDA for fp32 and fp16 where onnxruntime offers it
     """
 
     variants: tuple[str, ...] = ()
     threads: int = field(default_factory=lambda: usable_cores())
-    queue_items: int = 2048
+    queue_tokens: int = 262_144
+    windows_per_call: int = 0
     max_body_bytes: int = 8_000_000
     body_timeout_s: float = 10.0
     timeout_s: float = 30.0
     lock: Path = ROOT / LOCK_NAME
+    plans: Path = field(default_factory=lambda: _default_plans())
     provider: Provider = "auto"
 
     @classmethod
@@ -100,11 +106,13 @@ def _names(text: str) -> tuple[str, ...]:
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "variants": _names,
     "threads": _at_least(1),
-    "queue_items": _at_least(1),
+    "queue_tokens": _at_least(1),
+    "windows_per_call": _at_least(0),
     "max_body_bytes": _at_least(1),
     "body_timeout_s": _seconds,
     "timeout_s": _seconds,
     "lock": Path,
+    "plans": Path,
     "provider": _provider,
 }
 
@@ -137,9 +145,9 @@ def bentoml_home() -> str:
     return os.environ.get("BENTOML_HOME", "")
 
 
-def several_processes() -> bool:
-    """Whether metrics of several processes are put together (BentoML sets the folder)."""
-    return bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+def _default_plans() -> Path:
+    """Beside the model store that the plans speak of."""
+    return Path(bentoml_home() or Path.home() / "bentoml") / PLANS_NAME
 
 
 def become_supervisor() -> None:

@@ -6,7 +6,7 @@ time and memory grow linearly. Training, verification and serving all prepare th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +18,27 @@ from tokenizers import Tokenizer  # type: ignore[import-untyped]
 from services.errors import ArtifactError, ContentError
 
 LongText = Literal["window", "truncate", "error"]
+Offsets = list[tuple[int, int]]
 Feeds = dict[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of one text without special tokens: ids, and (start, end) code points."""
+    """The tokens of one text without special tokens: ids, and (start, end) code points.
 
-    ids: list[int]
-    offsets: list[tuple[int, int]]
+    offsets: a list, or a function that makes it when somebody asks: a classifier never does
+    """
+
+    __slots__ = ("_offsets", "ids")
+
+    def __init__(self, ids: list[int], offsets: Offsets | Callable[[], Offsets]) -> None:
+        self.ids = ids
+        self._offsets = offsets
+
+    @property
+    def offsets(self) -> Offsets:
+        if callable(self._offsets):
+            self._offsets = self._offsets()
+        return self._offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +122,7 @@ class TextTokenizer:
 
     def tokens(self, text: str) -> Tokens:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        return Tokens(ids=encoding.ids, offsets=encoding.offsets)
+        return Tokens(encoding.ids, lambda: encoding.offsets)
 
     def single(self, tokens: Tokens, max_tokens: int, stride: int) -> list[Window]:
         """Windows over one text; neighbours share `stride` tokens."""

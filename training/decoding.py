@@ -1,4 +1,4 @@
-"""How logits become answers, chosen on dev: thresholds, and when "none of these" is the answer."""
+"""How logits become answers, chosen on dev: calibrated scores, then thresholds on them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from services.tasks.base import Encoded, Outputs
 from services.tasks.classify import Classify
 from services.tasks.kinds import Task
-from services.tasks.qa import AnswerQuestions
-from training.data import LabelledText, Question
+from training.calibration import OUT_OF_SCOPE_SHARE, calibrate
+from training.data import LabelledText
 from training.evaluate import class_scores, truth_matrix
 
-OUT_OF_SCOPE_SHARE = 0.2  # how much of the traffic is taken to be outside of all classes
-GRID = np.linspace(0.05, 0.95, 91)
+GRID = np.linspace(0.01, 0.99, 99)
 
 
 def choose_decoding(
@@ -29,6 +27,7 @@ def choose_decoding(
     out_of_scope: str = "",
 ) -> Task:
     """The task with the settings that serve `rows` best."""
+    task = calibrate(task, rows, encoded, outputs, out_of_scope)
     if isinstance(task, Classify) and task.settings.multi_label:
         thresholds = label_thresholds(
             truth_matrix(rows, task.settings.labels), class_scores(task, encoded, outputs)
@@ -40,8 +39,6 @@ def choose_decoding(
             task, rows, class_scores(task, encoded, outputs), out_of_scope
         )
         return Classify(task.tokenizer, replace(task.settings, threshold=threshold))
-    if isinstance(task, AnswerQuestions):
-        return _choose_null(task, rows, encoded, outputs)
     return task
 
 
@@ -60,39 +57,32 @@ def label_thresholds(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> N
 def abstain_threshold(
     task: Classify, rows: Sequence[LabelledText], scores: NDArray[np.float64], out_of_scope: str
 ) -> float:
-    """Weighs wrong answers inside the scope against answers given outside of it."""
+    """Weighs wrong answers inside the scope against answers given outside of it.
+
+    Of the thresholds within one standard error of the best (Breiman et al. 1984) the nearest to
+    0.5, where calibrated scores say that an answer is as likely right as wrong: a few hundred rows
+    cannot tell the others apart.
+    """
     truth = np.array([row.labels[0] for row in rows])
     outside = truth == out_of_scope
-    if not out_of_scope or not outside.any():
+    if not out_of_scope or not outside.any() or outside.all():
         return 0.0
     best = scores.max(axis=1)
     right = np.array(task.settings.labels)[scores.argmax(axis=1)] == truth
-    value = [
-        (1 - OUT_OF_SCOPE_SHARE) * (right & (best >= t))[~outside].mean()
-        + OUT_OF_SCOPE_SHARE * (best < t)[outside].mean()
-        for t in GRID
-    ]
-    return round(float(GRID[int(np.argmax(value))]), 3)
+    answered = np.array([(right & (best >= t))[~outside].mean() for t in GRID])
+    refused = np.array([(best < t)[outside].mean() for t in GRID])
+    inside_share = 1 - OUT_OF_SCOPE_SHARE
+    value = inside_share * answered + OUT_OF_SCOPE_SHARE * refused
+    top = int(np.argmax(value))
+    error = np.hypot(
+        inside_share * _standard_error(answered[top], int((~outside).sum())),
+        OUT_OF_SCOPE_SHARE * _standard_error(refused[top], int(outside.sum())),
+    )
+    as_good = GRID[value >= value[top] - error]
+    return round(float(as_good[np.abs(as_good - 0.5).argmin()]), 3)
 
 
-def _choose_null(
-    task: AnswerQuestions,
-    rows: Sequence[Question],
-    encoded: Sequence[Encoded],
-    outputs: Sequence[Sequence[Outputs]],
-) -> AnswerQuestions:
-    """Platt scaling (1999) of the margin: at a score of 0.5 an answer is as likely as none."""
-    answerable = np.array([bool(row.answers) for row in rows])
-    if answerable.all() or not answerable.any():
-        return task
-    margins = np.array(
-        [task.best_spans(item, out)[0].margin for item, out in zip(encoded, outputs, strict=True)]
-    )
-    fitted = LogisticRegression(class_weight="balanced").fit(margins[:, None], answerable)
-    slope = max(float(fitted.coef_[0, 0]), 1e-3)
-    settings = replace(
-        task.settings,
-        null_bias=round(-float(fitted.intercept_[0]) / slope, 4),
-        temperature=round(1.0 / slope, 4),
-    )
-    return AnswerQuestions(task.tokenizer, settings)
+def _standard_error(share: float, n: int) -> float:
+    """With one right and one wrong row more, so that a few rows without a fault prove little."""
+    smoothed = (share * n + 1) / (n + 2)
+    return float(np.sqrt(smoothed * (1 - smoothed) / n))

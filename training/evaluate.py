@@ -225,6 +225,12 @@ def answer_f1(predicted: str, truth: str) -> float:
     return 2.0 * common / (len(ours) + len(theirs))
 
 
+def is_exact(answer: str, row: Question) -> bool:
+    """SQuAD's exact match; the empty answer is right where the text holds none."""
+    golds = [text for text, _ in row.answers] or [""]
+    return any(normalize_answer(answer) == normalize_answer(gold) for gold in golds)
+
+
 def _score_answers(
     task: AnswerQuestions,
     rows: Sequence[Question],
@@ -241,10 +247,7 @@ def _score_answers(
     f1 = np.array(
         [max(answer_f1(a, g) for g in golds) for a, golds in zip(answers, gold, strict=True)]
     )
-    exact = [
-        any(normalize_answer(a) == normalize_answer(g) for g in golds)
-        for a, golds in zip(answers, gold, strict=True)
-    ]
+    exact = [is_exact(answer, row) for answer, row in zip(answers, rows, strict=True)]
     extra = {"exact_match": float(np.mean(exact))}
     null = np.array([not row.answers for row in rows])
     if null.any():

@@ -23,6 +23,7 @@ from services.windows import Tokens, Window, pad
 from training.data import Document, LabelledText, Question
 
 UNKNOWN = -1.0  # label of a padded sentence
+OUTSIDE = -1  # class of a text that has none of the labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ def _classify(task: Classify, row: LabelledText) -> list[Feature]:
     if task.settings.multi_label:
         target = np.array([label in row.labels for label in labels], np.float32)
     else:
-        target = np.array(labels.index(row.labels[0]), np.int64)
+        known = row.labels[0] in labels
+        target = np.array(labels.index(row.labels[0]) if known else OUTSIDE, np.int64)
     return [Feature(window, {"targets": target}) for window in task.encode(row.text).windows]
 
 

@@ -32,6 +32,7 @@ from training.decoding import choose_decoding
 from training.evaluate import Evaluation, evaluate, run, score, truth_matrix
 from training.features import features
 from training.fit import Scorer, fit
+from training.grow import grow
 from training.models import (
     TorchRunner,
     count_parameters,
@@ -91,18 +92,25 @@ def starting_model(recipe: Recipe, base: ResolvedBase, splits: Splits, labels: l
     A checkpoint with other labels lends its encoder alone: what one task taught helps the next
     (Phang et al. 2018). Raises UsageError for another kind or base.
     """
-    options = training_options(Path(recipe.start or base.path), recipe)
     if not recipe.start:
-        model, head_is_new = load_model(recipe.kind, base.path, labels, **options), True
+        model, head_is_new = pretrained(recipe, base.path, labels), True
     else:
         found = _startable(recipe, base)
         head_is_new = found.labels != labels
+        options = training_options(Path(recipe.start), recipe)
         model = load_model(
             recipe.kind, Path(recipe.start), labels, ignore_mismatched_sizes=head_is_new, **options
         )
     if recipe.multi_label and head_is_new:
         start_at_frequencies(model, label_shares(splits["train"], labels))
     return model
+
+
+def pretrained(recipe: Recipe, folder: Path, labels: Sequence[str] = ()) -> Any:
+    """The base in `folder` with a new head, or grown into an encoder-decoder."""
+    if recipe.decoder_layers:
+        return grow(folder, recipe)
+    return load_model(recipe.kind, folder, labels, **training_options(folder, recipe))
 
 
 def _startable(recipe: Recipe, base: ResolvedBase) -> Description:
@@ -129,15 +137,15 @@ def save_tokenizer(source: Path, out: Path) -> TextTokenizer:
 
 
 def trainable_rows(rows: Sequence[Any], recipe: Recipe) -> list[Any]:
-    """Training rows without those that are outside of every class."""
-    if not recipe.out_of_scope:
+    """Training rows; those outside of every class only where the recipe has a loss for them."""
+    if not recipe.out_of_scope or recipe.out_of_scope_weight:
         return list(rows)
     return [row for row in rows if row.labels[0] != recipe.out_of_scope]
 
 
 def decoding_rows(splits: Splits, recipe: Recipe) -> list[Any]:
-    """Dev rows, and the training rows outside of every class: no step is taken on them."""
-    if not recipe.out_of_scope:
+    """Dev rows, and the training rows outside of every class where no step is taken on them."""
+    if not recipe.out_of_scope or recipe.out_of_scope_weight:
         return splits["dev"]
     outside = [row for row in splits["train"] if row.labels[0] == recipe.out_of_scope]
     return [*splits["dev"], *outside]

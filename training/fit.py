@@ -112,7 +112,9 @@ class TaskTrainer(Trainer):
         ]
         wants_hidden = self.distilling and recipe.hidden_weight > 0
         outputs = model(**{name: batch[name] for name in names}, output_hidden_states=wants_hidden)
-        loss = task_loss(recipe.kind, outputs, batch, recipe.label_smoothing)
+        loss = task_loss(
+            recipe.kind, outputs, batch, recipe.label_smoothing, recipe.out_of_scope_weight
+        )
         if not self.distilling:
             return loss
         soft = distillation_loss(recipe.kind, outputs, batch, recipe.temperature)

@@ -13,12 +13,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.features import OUTSIDE
+
 Batch = Mapping[str, Tensor]
 MASKED = -1e4  # instead of -inf: a difference of two masked logits must stay a number
 
 
-def task_loss(kind: str, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy with the labels; binary where several labels or sentences are chosen."""
+def task_loss(
+    kind: str,
+    outputs: Any,
+    batch: Batch,
+    label_smoothing: float = 0.0,
+    out_of_scope_weight: float = 0.0,
+) -> Tensor:
+    """Cross-entropy with the labels; binary where several labels or sentences are chosen.
+
+    out_of_scope_weight: of the undecidedness that is asked for where the target is OUTSIDE
+    """
     if kind == "question-answering":
         start = functional.cross_entropy(_masked(outputs.start_logits, batch), batch["starts"])
         end = functional.cross_entropy(_masked(outputs.end_logits, batch), batch["ends"])
@@ -32,7 +43,22 @@ def task_loss(kind: str, outputs: Any, batch: Batch, label_smoothing: float = 0.
     labels, logits = batch["targets"], outputs.logits.float()
     if labels.dtype == torch.float32:
         return functional.binary_cross_entropy_with_logits(logits, labels)
-    return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    inside = labels != OUTSIDE
+    # A sum over no rows instead of a mean: a batch may hold none of one sort.
+    loss = functional.cross_entropy(
+        logits[inside], labels[inside], label_smoothing=label_smoothing, reduction="sum"
+    ) / inside.sum().clamp(min=1)
+    if out_of_scope_weight and not inside.all():
+        loss = loss + out_of_scope_weight * decidedness(logits[~inside])
+    return loss
+
+
+def decidedness(logits: Tensor) -> Tensor:
+    """Cross-entropy with the uniform distribution, mean over rows (Hendrycks et al. 2019).
+
+    It is least, the logarithm of the number of labels, where all labels are equally likely.
+    """
+    return (logits.logsumexp(dim=-1) - logits.mean(dim=-1)).mean()
 
 
 def distillation_loss(kind: str, outputs: Any, batch: Batch, temperature: float) -> Tensor:

@@ -1,5 +1,8 @@
 """Text to labels: one (softmax, abstains below a threshold) or several (sigmoid, thresholds).
 
+The score of one label is the probability that it is right: softmax at the chosen temperature, times
+the probability that the text is inside of the classes at all.
+
 Graph: input_ids, attention_mask, token_type_ids? -> logits (windows, labels).
 """
 
@@ -11,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from services.tasks.base import Encoded, Outputs, Result, sigmoid, softmax
+from services.tasks.base import Encoded, Outputs, Result, logsumexp, sigmoid, softmax
 from services.windows import LongText, TextTokenizer, checked_tokens, limit
 
 
@@ -22,6 +25,9 @@ class ClassifySettings:
     threshold: single-label: abstain when the best score is below it; multi-label: the default
     thresholds: multi-label: one per label, in label order; empty means `threshold` for all
     temperature: logits are divided by it (Guo et al. 2017)
+    scope_bias, scope_temperature: single-label: a text is inside of the classes with probability
+        sigmoid((logsumexp(logits / temperature) - scope_bias) / scope_temperature); logsumexp is
+        the energy score of Liu et al. 2020. A scope_temperature of 0 takes every text as inside.
     """
 
     labels: list[str] = field(default_factory=list)
@@ -29,6 +35,8 @@ class ClassifySettings:
     threshold: float = 0.0
     thresholds: list[float] = field(default_factory=list)
     temperature: float = 1.0
+    scope_bias: float = 0.0
+    scope_temperature: float = 0.0
     max_tokens: int = 256
     stride: int = 32
 
@@ -48,17 +56,35 @@ class Classify:
         return Encoded(windows, [tokens], [text], truncated)
 
     def scores(self, encoded: Encoded, outputs: Sequence[Outputs]) -> NDArray[np.float64]:
-        """(labels,) in 0..1.
+        """(labels,) in 0..1: the probability of each label.
+
+        Of one label: together they leave out the probability that none of them is meant.
+        """
+        logits = self.logits(encoded, outputs) / self.settings.temperature
+        if self.settings.multi_label:
+            return sigmoid(logits)
+        return softmax(logits) * self._inside(logits)
+
+    def logits(self, encoded: Encoded, outputs: Sequence[Outputs]) -> NDArray[np.float64]:
+        """(labels,) of the whole text, as the graph gives them.
 
         Windows are merged by the mean of their logits, weighted by length; for several labels by
         the maximum, because one passage is enough to show an emotion.
         """
+        if len(outputs) == 1 and not self.settings.multi_label:
+            return np.asarray(outputs[0]["logits"], np.float64)
         logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
-        logits /= self.settings.temperature
         if self.settings.multi_label:
-            return np.asarray(sigmoid(logits).max(axis=0))
+            return np.asarray(logits.max(axis=0))
         lengths = [window.content[1] - window.content[0] for window in encoded.windows]
-        return softmax(np.average(logits, axis=0, weights=lengths))
+        return np.asarray(np.average(logits, axis=0, weights=lengths))
+
+    def _inside(self, scaled: NDArray[np.float64]) -> NDArray[np.float64] | float:
+        """Probability that any of the labels is meant, from logits divided by the temperature."""
+        if not self.settings.scope_temperature:
+            return 1.0
+        distance = logsumexp(scaled) - self.settings.scope_bias
+        return sigmoid(distance / self.settings.scope_temperature)
 
     def decode(
         self,
@@ -89,11 +115,11 @@ def ranked(
     labels: Sequence[str], scores: NDArray[np.float64], top_k: int, threshold: float
 ) -> Result:
     """The best label, also when abstained, and the `top_k` best with their scores."""
-    order = np.argsort(-scores, kind="stable")
-    best = int(order[0])
+    best = int(scores.argmax())
+    order = [best] if top_k == 1 else np.argsort(-scores, kind="stable")[:top_k].tolist()
     return {
         "label": labels[best],
         "score": float(scores[best]),
-        "scores": [{"label": labels[i], "score": float(scores[i])} for i in order[:top_k]],
+        "scores": [{"label": labels[i], "score": float(scores[i])} for i in order],
         "abstained": bool(scores[best] < threshold),
     }

@@ -26,12 +26,14 @@ class SummarizeSettings:
 
     block_trigrams: skip a sentence that repeats three words in a row of a chosen one
     (Paulus et al. 2018).
+    temperature: logits are divided by it (Guo et al. 2017); no order changes, the scores do
     """
 
     max_tokens: int = 384
     stride: int = 64
     max_sentences: int = 3
     block_trigrams: bool = True
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,10 @@ class Summarize:
             np.add.at(counts, owners, 1.0)
         return sums / np.maximum(counts, 1.0)
 
+    def scores(self, encoded: EncodedDocument, outputs: Sequence[Outputs]) -> NDArray[np.float64]:
+        """(sentences,) in 0..1: the probability that a sentence belongs to the summary."""
+        return sigmoid(self.logits(encoded, outputs) / self.settings.temperature)
+
     def decode(
         self,
         encoded: EncodedDocument,
@@ -80,7 +86,7 @@ class Summarize:
         max_words: int | None = None,
     ) -> Result:
         text = encoded.texts[0]
-        scores = sigmoid(self.logits(encoded, outputs))
+        scores = self.scores(encoded, outputs)
         if max_sentences is None and max_words is None:
             max_sentences = self.settings.max_sentences
         chosen = self._choose(text, encoded.sentences, scores, max_sentences, max_words)

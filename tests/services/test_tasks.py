@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.errors import ContentError
 from services.runtime import Runtime, result_of
+from services.tasks.classify import Classify
 from services.tasks.qa import banded_sums
 from services.tasks.summarize import Summarize, split_sentences
 
@@ -46,6 +48,38 @@ def test_classify_abstains_below_its_threshold_and_still_names_the_best(
     assert result["label"] in result["scores"][0]["label"]
     assert sum(one["score"] for one in result["scores"]) == pytest.approx(1)
     assert not run(runtimes["intent/full"], "the card", threshold=0.0)["abstained"]
+
+
+def test_a_text_outside_of_the_classes_scores_low_and_nothing_else_changes(
+    runtimes: Runtimes,
+) -> None:
+    """Two labels alike, once with much energy and once with little."""
+    task = runtimes["intent/full"].task
+    assert isinstance(task, Classify)
+    scoped = Classify(
+        task.tokenizer, replace(task.settings, scope_bias=5.0, scope_temperature=0.5, threshold=0.5)
+    )
+    encoded = task.encode("the card")
+    for level, inside in ((8.0, 1.0), (0.0, 0.0)):
+        outputs = [{"logits": np.array([level, level - 4.0, level - 4.0], np.float32)}]
+        plain, found = task.decode(encoded, outputs, 3), scoped.decode(encoded, outputs, 3)
+        assert found["score"] == pytest.approx(inside * plain["score"], abs=0.01)
+        assert found["abstained"] is (inside == 0.0)
+        assert [s["label"] for s in found["scores"]] == [s["label"] for s in plain["scores"]]
+        assert scoped.decode(encoded, outputs, threshold=0.0)["abstained"] is False
+
+
+def test_a_temperature_moves_scores_and_keeps_the_order(runtimes: Runtimes) -> None:
+    for name, text in (("intent/full", "send my card"), ("emotion/full", "happy and angry")):
+        runtime = runtimes[name]
+        task = runtime.task
+        assert isinstance(task, Classify)
+        encoded = task.encode(text)
+        outputs = runtime.infer(encoded.windows)
+        soft = Classify(task.tokenizer, replace(task.settings, temperature=4.0))
+        before, after = task.scores(encoded, outputs), soft.scores(encoded, outputs)
+        assert after.max() < before.max()
+        assert after.argsort().tolist() == before.argsort().tolist()
 
 
 def test_classify_reads_the_end_of_a_long_text(runtimes: Runtimes) -> None:
@@ -166,6 +200,21 @@ def test_summarize_picks_the_telling_sentences_in_their_order(runtimes: Runtimes
     for one in result["sentences"]:
         assert STORY[one["start"] : one["end"]] == one["text"]
     assert result["compression"] == pytest.approx(len(result["summary"]) / len(STORY))
+
+
+def test_a_summarizers_temperature_moves_scores_and_no_choice(runtimes: Runtimes) -> None:
+    runtime = runtimes["highlights/full"]
+    task = runtime.task
+    assert isinstance(task, Summarize)
+    encoded = task.encode("It is the first. This is urgent. This is important. The end.")
+    outputs = runtime.infer(encoded.windows)
+    soft = Summarize(task.tokenizer, replace(task.settings, temperature=4.0))
+    before = task.decode(encoded, outputs, max_sentences=2)
+    after = soft.decode(encoded, outputs, max_sentences=2)
+    assert after["summary"] == before["summary"]
+    assert max(s["score"] for s in after["sentences"]) < max(
+        s["score"] for s in before["sentences"]
+    )
 
 
 def test_summarize_keeps_to_max_words(runtimes: Runtimes) -> None:

@@ -73,8 +73,7 @@ def test_a_threshold_separates_what_is_outside(tokenizer: TextTokenizer) -> None
     rows = [LabelledText("x", (label,)) for label in ("a", "b", "a", "other", "other")]
     logits = [[3.0, 0.0], [0.0, 3.0], [2.5, 0.0], [0.5, 0.0], [0.0, 0.4]]
     outputs = [{"logits": np.array(row)} for row in logits]
-    chosen, found = decided(classifier(tokenizer), rows, outputs, out_of_scope="other")
-    assert 0.62 < chosen.settings.threshold < 0.93
+    _, found = decided(classifier(tokenizer), rows, outputs, out_of_scope="other")
     assert found.extra["accuracy_with_out_of_scope"] == 1.0
     assert found.extra["out_of_scope_recall"] == 1.0
     assert found.extra["out_of_scope_auroc"] == 1.0
@@ -93,6 +92,17 @@ def test_right_answers_inside_weigh_more_than_wrong_ones_outside(tokenizer: Text
     rows = [LabelledText("x", (label,)) for label in ("a", "a", "other")]
     scores = np.array([[0.6, 0.4], [0.9, 0.1], [0.7, 0.3]])
     assert abstain_threshold(classifier(tokenizer), rows, scores, "other") <= 0.6
+
+
+def test_what_a_few_rows_cannot_tell_apart_is_left_at_the_middle(tokenizer: TextTokenizer) -> None:
+    """0.61 to 0.7 is the best by one row of fifty."""
+    rows = [LabelledText("x", (label,)) for label in ["a"] * 50 + ["other"] * 10]
+    first = [0.9] * 50 + [0.1] * 9 + [0.6]
+    scores = np.array([[score, 0.0] for score in first])
+    assert abstain_threshold(classifier(tokenizer), rows, scores, "other") == 0.5
+    first = [0.9] * 50 + [0.8] * 10  # now the middle would be wrong ten times
+    scores = np.array([[score, 0.0] for score in first])
+    assert 0.8 < abstain_threshold(classifier(tokenizer), rows, scores, "other") <= 0.9
 
 
 # An answer, or none

@@ -14,12 +14,13 @@ from peft import PeftConfig, PeftModel
 from safetensors.torch import load_file
 
 from services.errors import TransferError, UsageError
+from services.tasks.kinds import build_task
 from services.windows import TextTokenizer
 from tests.training.tiny_data import write_jsonl
 from training.checkpoint import read_description, task_of
 from training.data import DataError, LabelledText, load_data
-from training.evaluate import evaluate
-from training.finetune import finetune, label_shares
+from training.evaluate import class_scores, evaluate, run
+from training.finetune import decoding_rows, finetune, label_shares, trainable_rows
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe, load_recipe
 
@@ -98,6 +99,50 @@ def test_the_class_outside_of_all_is_no_class(teachers: Teachers) -> None:
     assert {"out_of_scope_auroc", "out_of_scope_recall"} <= metrics(teachers("intent", "bert"))[
         "test"
     ].keys()
+
+
+def test_rows_outside_train_or_choose_the_threshold_and_never_both(make_recipe: MakeRecipe) -> None:
+    """Ten of them: eight in train, one in dev, one in test."""
+
+    def outside(rows: list[Any]) -> int:
+        return sum(row.labels == ("other",) for row in rows)
+
+    for weight, trained, choosing in ((0.0, 0, 9), (1.0, 8, 1)):
+        recipe = make_recipe("intent", out_of_scope_weight=weight)
+        splits = load_data(recipe)
+        assert outside(trainable_rows(splits["train"], recipe)) == trained
+        assert outside(decoding_rows(splits, recipe)) == choosing
+
+
+def test_rows_outside_make_the_model_less_sure_of_them(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    best = [
+        _best_score_outside(
+            finetune(
+                make_recipe("intent", max_steps=60, out_of_scope_weight=weight),
+                tmp_path / f"weight-{weight}",
+                progress=False,
+            )
+        )
+        for weight in (0.0, 5.0)
+    ]
+    assert best[1] < best[0] - 0.1, best
+
+
+def _best_score_outside(folder: Path) -> float:
+    """Mean softmax of the best label, over all texts out of scope."""
+    recipe = load_recipe(folder / "recipe.yaml")
+    task = build_task(
+        recipe.kind,
+        TextTokenizer.load(folder / "tokenizer.json"),
+        read_description(folder).labels,
+        recipe.max_tokens,
+        {},
+    )
+    infer = TorchRunner(load_model(recipe.kind, folder), recipe.kind, task.tokenizer.pad_id)
+    rows = [r for rows in load_data(recipe).values() for r in rows if r.labels == ("other",)]
+    return float(class_scores(task, *run(task, rows, infer)).max(axis=1).mean())  # type: ignore[arg-type]
 
 
 def test_several_labels_have_a_threshold_each(teachers: Teachers) -> None:

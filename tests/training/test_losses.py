@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.features import OUTSIDE
 from training.losses import (
+    decidedness,
     distillation_loss,
     hidden_loss,
     sentence_logits,
@@ -199,3 +202,32 @@ def test_hidden_distance_is_a_mean_over_real_tokens() -> None:
     student, teacher = torch.zeros(2, 4, 5), torch.ones(2, 4, 5) * 2
     teacher[1, 3] = 1000.0
     assert hidden_loss(student, teacher, {"attention_mask": MASK}).item() == pytest.approx(4.0)
+
+
+# Texts outside of all classes
+
+
+def test_undecided_is_what_texts_outside_should_leave_the_model() -> None:
+    even, sure = torch.zeros(1, 4), torch.tensor([[9.0, 0, 0, 0]])
+    assert decidedness(even).item() == pytest.approx(math.log(4))
+    assert decidedness(even + 7).item() == pytest.approx(math.log(4))
+    assert decidedness(sure) > decidedness(even)
+
+
+def test_texts_outside_count_by_their_weight_and_never_as_a_class() -> None:
+    logits = torch.tensor([[2.0, 0, 0], [0, 3.0, 0], [4.0, 0, 0]])
+    made, targets = SimpleNamespace(logits=logits), torch.tensor([0, 1, OUTSIDE])
+    inside = functional.cross_entropy(logits[:2], targets[:2])
+    without = task_loss("sequence-classification", made, {"targets": targets})
+    assert without.item() == pytest.approx(inside.item())
+    found = task_loss("sequence-classification", made, {"targets": targets}, 0.0, 0.5)
+    assert found.item() == pytest.approx((inside + 0.5 * decidedness(logits[2:])).item())
+
+
+def test_a_batch_may_hold_texts_outside_alone() -> None:
+    logits = torch.tensor([[4.0, 0, 0]], requires_grad=True)
+    batch = {"targets": torch.tensor([OUTSIDE])}
+    loss = task_loss("sequence-classification", SimpleNamespace(logits=logits), batch, 0.0, 1.0)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 0] > 0  # the label that it was sure of loses

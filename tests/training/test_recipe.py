@@ -62,7 +62,7 @@ def test_a_key_that_is_no_text_is_an_unknown_key() -> None:
         ({"epochs": "many"}, "epochs: 'many' does not fit"),
         ({"student_layers": "0"}, "student_layers"),
         ({"kind": "poetry"}, "kind is 'poetry'; expected one of sequence-classification"),
-        ({"strategy": "magic"}, "strategy is 'magic'; expected one of head, full, lora"),
+        ({"strategy": "magic"}, "strategy is 'magic'; expected one of head, full, lora, scratch"),
         ({"batch_size": 0}, "batch_size is 0; expected at least 1"),
         ({"max_steps": -1}, "max_steps is -1; expected at least 0"),
         ({"alpha": 1.5}, "alpha is 1.5; expected 0 to 1"),
@@ -74,7 +74,21 @@ def test_a_key_that_is_no_text_is_an_unknown_key() -> None:
         ({"max_tokens": 4, "stride": 0}, "max_tokens is 4; expected at least 16"),
         ({"kind": "seq2seq", "strategy": "head"}, "seq2seq has no new head"),
         ({"multi_label": True, "out_of_scope": "other"}, "out_of_scope goes with one label"),
+        ({"out_of_scope_weight": 0.5}, "out_of_scope_weight needs out_of_scope"),
+        ({"out_of_scope": "o", "out_of_scope_weight": -1}, "out_of_scope_weight is -1.0; expected"),
         ({"start": "checkpoints/x", "strategy": "lora"}, "start does not go with lora"),
+        ({"start": "checkpoints/x", "strategy": "scratch"}, "start does not go with scratch"),
+        (
+            {"kind": "seq2seq", "decoder_layers": [0], "strategy": "lora"},
+            "decoder_layers does not go with lora",
+        ),
+        (
+            {"kind": "seq2seq", "new_tokens": ["a"], "strategy": "lora"},
+            "new_tokens does not go with lora",
+        ),
+        ({"decoder_layers": [0]}, "decoder_layers is for seq2seq; kind is 'sequence-class"),
+        ({"new_tokens": ["a"]}, "new_tokens is for seq2seq"),
+        ({"cross_attention": "none"}, "cross_attention is 'none'; expected one of copied, random"),
         ({"name": ""}, "name is missing"),
     ],
 )
@@ -162,5 +176,6 @@ def test_the_digest_depends_on_everything_else(key: str) -> None:
     recipe = load_recipe("intent")
     value = getattr(recipe, key)
     other: dict[type, Any] = {str: "other", int: 99, float: 0.55, list: [9], dict: {"k": "v"}}
+    other[type(None)] = 0.3
     changed = not value if isinstance(value, bool) else other[type(value)]
     assert replace(recipe, **{key: changed}).digest != recipe.digest
