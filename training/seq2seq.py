@@ -62,6 +62,7 @@ from training.vocabulary import Pieces, add_embeddings, add_tokens
 
 Pair = tuple[str, str]  # text, summary
 NO_TOKEN = -100  # label of a padded position
+PSEUDO_LABELS_KEPT = 500  # at a time: a minute or two on two cores
 
 
 class Pairs(Dataset[dict[str, list[int]]]):
@@ -233,14 +234,22 @@ def pseudo_labels(
     folder: Path,
     identity: str,
 ) -> list[Pair]:
-    """The teacher's own summaries of the training texts, written once and read ever after."""
-    key = digest(identity + "\n".join(row.text for row in rows))[:16]
-    cache = folder / f"summaries-{key}.json"
-    if not cache.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(cache, generate(teacher, tokenizer, [row.text for row in rows], recipe, beams=4))
-    summaries = json.loads(cache.read_text(encoding="utf-8"))
-    return [(row.text, summary) for row, summary in zip(rows, summaries, strict=True)]
+    """The teacher's own summaries of the training texts, written once and read ever after.
+
+    They are kept a part at a time, so that a killed distillation goes on from there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs: list[Pair] = []
+    for start in range(0, len(rows), PSEUDO_LABELS_KEPT):
+        texts = [row.text for row in rows[start : start + PSEUDO_LABELS_KEPT]]
+        limits = f"{recipe.max_tokens} {recipe.max_target_tokens}"
+        key = digest("\n".join([identity, limits, *texts]))[:16]
+        cache = folder / f"summaries-{key}.json"
+        if not cache.is_file():
+            write_json(cache, generate(teacher, tokenizer, texts, recipe, beams=4))
+        summaries = json.loads(cache.read_text(encoding="utf-8"))
+        pairs += zip(texts, summaries, strict=True)
+    return pairs
 
 
 def generate(

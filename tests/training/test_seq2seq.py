@@ -250,6 +250,31 @@ def test_the_teacher_writes_its_summaries_once(
         pseudo_labels(model, tokenizer, rows, recipe, tmp_path, "another teacher")
 
 
+def test_a_killed_teacher_goes_on_after_the_summaries_that_it_kept(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe("dialogue", "bart")
+    rows = load_data(recipe)["train"][:5]
+    folder, write, written = teachers("dialogue", "bart"), module.generate, []
+    model, tokenizer = load_model("seq2seq", folder), AutoTokenizer.from_pretrained(folder)
+    monkeypatch.setattr(module, "PSEUDO_LABELS_KEPT", 2)
+
+    def die(model: Any, tokenizer: Any, texts: list[str], *rest: Any, **options: Any) -> Any:
+        written.append(texts)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        return write(model, tokenizer, texts, *rest, **options)
+
+    monkeypatch.setattr(module, "generate", die)
+    with pytest.raises(KeyboardInterrupt):
+        pseudo_labels(model, tokenizer, rows, recipe, tmp_path, "one")
+    found = pseudo_labels(model, tokenizer, rows, recipe, tmp_path, "one")
+    assert [len(texts) for texts in written] == [2, 2, 2, 1]  # the first part is read
+    whole = pseudo_labels(model, tokenizer, rows, recipe, tmp_path / "whole", "one")
+    assert found == whole
+    assert [text for text, _ in found] == [row.text for row in rows]
+
+
 def test_a_control_can_be_left_out(
     teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
