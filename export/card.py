@@ -59,12 +59,18 @@ def _facts(description: Description, card: Mapping[str, Any], method: str, size_
         (
             "training",
             f"{train['wall_time_s'] / 60:.0f} min on {train['threads']} CPU threads, "
-            f"{train['tokens_per_s']:,} tokens/s",
+            f"{train['tokens_per_s']:,} tokens/s{_since(train)}",
         ),
         ("stored as", f"{method}, {size_mb:.1f} MB"),
         ("recipe digest", description.recipe_digest[:16]),
     ]
     return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows)
+
+
+def _since(train: Mapping[str, Any]) -> str:
+    """What of a training that was stopped and went on the figures are about."""
+    resumed = train.get("resumed_step", 0)
+    return f", from step {resumed:,} of {train['steps']:,} on" if resumed else ""
 
 
 def _quality(card: Mapping[str, Any]) -> str:

@@ -62,7 +62,8 @@ def teacher_outputs(
         windows = [feature.window for feature in features]
         outputs = TorchRunner(teacher, kind, pad_id, bf16=bf16)(windows)
         if hidden:
-            for output, states in zip(outputs, _hidden(teacher, windows, pad_id, bf16), strict=True):
+            hidden_states = _hidden(teacher, windows, pad_id, bf16)
+            for output, states in zip(outputs, hidden_states, strict=True):
                 output[HIDDEN] = states
         for name in outputs[0]:
             _write(cache, name, [output[name] for output in outputs])
