@@ -134,7 +134,9 @@ def test_what_is_cancelled_before_it_starts_is_not_even_read(writers: dict[str, 
 def test_a_job_tells_why_it_ended(length: int, ended: str, writers: dict[str, Writer]) -> None:
     writer, rng = writers["bart"], random.Random(8)
     options = {"max_new_tokens": 8, "min_new_tokens": 0, "forced_eos_token_ids": []}
-    free = writer.random_job(rng, 1, eos_token_ids=[VOCABULARY - 1], **options)
+    free = writer.random_job(
+        rng, 1, eos_token_ids=[VOCABULARY - 1], no_repeat_ngram_size=1, **options
+    )
     fifth = (generate(writer.model, [free])[0] or [])[4]
     settings = free.settings.replace(max_new_tokens=length, eos_token_ids=[fifth])
     job = replace(free, settings=settings)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import os
 import random
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,8 @@ class Writer:
     def expected(self, job: Job) -> list[int]:
         """What `transformers` writes for one job alone."""
         settings = job.settings
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Unfeasible length constraints")
             written = self.torch_model.generate(
                 input_ids=torch.tensor([list(job.source)]),
                 attention_mask=torch.ones(1, len(job.source), dtype=torch.long),
