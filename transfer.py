@@ -193,9 +193,11 @@ def _also(text: str) -> dict[str, Path]:
 
 
 def run_build(options: argparse.Namespace) -> None:
+    from export.plans import measure_missing
     from export.stamps import standing
 
-    lock, work = Settings.from_environment().lock, WORK / "build"
+    settings = Settings.from_environment()
+    lock, work = settings.lock, WORK / "build"
     tags = standing(ADAPTERS, work, lock, options.models, options.fp16)
     if tags is None:
         from export.build import build
@@ -203,6 +205,7 @@ def run_build(options: argparse.Namespace) -> None:
 
         fp16, bar = options.fp16, sys.stderr.isatty()
         tags = build(ADAPTERS, work, lock, sample_rows, options.models, fp16, bar)
+    measure_missing(tags, settings)
     _print(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
 
 

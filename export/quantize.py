@@ -15,7 +15,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 def to_int8(graph: Path, out: Path) -> Path:
     """Dynamic int8: weights per output channel ahead of time, activations at run time.
 
-    The graph must not be fused: quantizing a fused one fails on a missing type, or is slower.
+    The graph must not be fused: quantizing a fused one fails on a missing type, or is slower. The
+    two branches of a merged decoder are quantized as well, and go on sharing their weights.
     """
     with _quiet():  # it advises a pre-processing that changes nothing
         quantize_dynamic(
@@ -23,7 +24,7 @@ def to_int8(graph: Path, out: Path) -> Path:
             out,
             per_channel=True,
             weight_type=QuantType.QInt8,
-            extra_options={"MatMulConstBOnly": True},
+            extra_options={"MatMulConstBOnly": True, "EnableSubgraph": True},
         )
     return out
 

@@ -74,7 +74,7 @@ def observe(request: dict[str, Any]) -> dict[str, Any]:
         ready_s = time.perf_counter() - started
         idle_mb = tree_pss_mb(os.getpid())
         latencies = _latencies_ms(call, bodies, seconds)
-        rates = {size: _throughput(call, bodies, seconds / 2, size) for size in BATCHES}
+        rates = {size: throughput(call, bodies, seconds / 2, size) for size in BATCHES}
     best = max(rates, key=rates.__getitem__)
     return {
         "cold_start_s": ready_s,
@@ -99,7 +99,8 @@ def _latencies_ms(call: Call, bodies: Sequence[Body], seconds: float) -> list[fl
     return latencies
 
 
-def _throughput(call: Call, bodies: Sequence[Body], seconds: float, batch: int) -> float:
+def throughput(call: Call, bodies: Sequence[Body], seconds: float, batch: int) -> float:
+    """Items a second in calls of `batch` items, which are taken in turn."""
     source = itertools.cycle(bodies)
     done, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds:

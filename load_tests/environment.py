@@ -17,7 +17,20 @@ import psutil
 from load_tests.memory import MB
 from load_tests.server import ROOT
 
-PACKAGES = ("bentoml", "locust", "numpy", "onnxruntime", "onnxruntime-gpu", "tokenizers", "torch")
+PACKAGES = (
+    "bentoml",
+    "ctranslate2",
+    "fastapi",
+    "locust",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "uvicorn",
+    "uvloop",
+)
 MAX_BUSY = 0.2
 # What decides how fast int8 and bf16 run.
 CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp")

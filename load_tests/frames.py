@@ -27,11 +27,11 @@ PARTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("infer", r"onnxruntime/|session\.run\(|services/runtime"),
         ("tokenize", r"tokenizers/|services/windows|encode\S* \(services/tasks"),
         ("decode", r"services/tasks"),
-        ("JSON", r"_encode\(|\.decode\(body|services/schemas|json/|msgspec"),
+        ("JSON", r"(?<![.\w])_encode\(|\.decode\(body|services/schemas|json/|msgspec"),
         ("request id", r"request_id_of|urandom"),
         (
             "scheduling",
-            r"services/(?:scheduler|engine|items)|concurrent/futures|threading\.py|queue\.py"
+            r"services/(?:scheduler|engine|items|pace|plan)|concurrent/futures|threading\.py|queue\.py"
             r"|asyncio/(?:timeouts|futures|locks|queues|tasks|events)|_ThreadPool",
         ),
         ("HTTP", r"httptools|h11/|uvicorn/protocols|services/body|http_protocol|services/protocol"),

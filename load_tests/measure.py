@@ -6,24 +6,15 @@ from Locust in a process of its own (`load_tests.drive`). Run by `transfer bench
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
+from load_tests.cpu import MAX_GENERATOR_CPU
 from load_tests.memory import PeakSampler
+from load_tests.modules import LoadError as LoadError
+from load_tests.modules import run_module as run_module
 from load_tests.percentiles import summary
-from load_tests.server import ROOT, Server
-from services.errors import TransferError
-
-MAX_GENERATOR_CPU = 0.7
-
-
-class LoadError(TransferError):
-    """The load generator failed, or the server answered nothing well."""
-
-    code = "load_failed"
+from load_tests.server import Server
 
 
 @dataclass(frozen=True)
@@ -88,33 +79,6 @@ def run_load(
     answer = run_module("load_tests.drive", request, timeout_s=total_s(plan) + 60)
     single, saturated = answer["phases"]
     return single, saturated
-
-
-def run_module(module: str, request: Any, timeout_s: float) -> Any:
-    """The JSON answer of `python -m module` to JSON on stdin; raises LoadError with its stderr."""
-    command = [sys.executable, "-m", module]
-    try:
-        done = subprocess.run(
-            command,
-            check=False,
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise LoadError(
-            f"`python -m {module}` took longer than {timeout_s:.0f} s; expected far less.",
-            "Stop other work on this machine and measure again.",
-        ) from error
-    if done.returncode:
-        lines = "\n".join(done.stderr.splitlines()[-20:])
-        raise LoadError(
-            f"`python -m {module}` failed with exit code {done.returncode}:\n{lines}",
-            "Install the `load` extra if a package is missing.",
-        )
-    return json.loads(done.stdout)
 
 
 def total_s(plan: Plan) -> float:

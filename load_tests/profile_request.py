@@ -28,8 +28,8 @@ from load_tests import frames
 from load_tests.cpu import own_cpu_s
 from load_tests.environment import busy_before, environment
 from load_tests.frames import Stack
-from load_tests.measure import LoadError
-from load_tests.server import serving
+from load_tests.modules import LoadError
+from load_tests.server import serving, wait_planned
 from load_tests.texts import LONG_WORDS, SHORT_WORDS, groups, long_texts, short_texts
 from load_tests.wrk import CONNECTIONS, Load, require_wrk, run_wrk
 from services.errors import TransferError, UsageError
@@ -73,6 +73,7 @@ def profile(
         def load(duration: float) -> Load:
             return run_wrk(url, bodies, duration, server_pid=server.pid, connections=connections)
 
+        wait_planned(server)
         load(WARM_UP_S)
         pid = busiest(server.pid)
         plain = load(seconds)

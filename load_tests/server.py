@@ -6,6 +6,7 @@ In: variants (`model/variant`). Out: its URL, how long it took to be ready, its 
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -111,6 +112,32 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path, timeout_s
         f"{tail(log)}",
         "Look at the log above; a slow machine may need more time.",
     )
+
+
+def wait_planned(server: Server, timeout_s: float = 120.0, every_s: float = 0.5) -> None:
+    """Until the server has measured how to call each variant that it loaded.
+
+    It does so once on a machine, while nobody asks; measured meanwhile, it would seem slower, and
+    so would whatever else is measured then. Raises ServerError when it takes longer.
+    """
+    until = time.monotonic() + timeout_s
+    while open_plans := _open_plans(server.url):
+        if time.monotonic() > until:
+            raise ServerError(
+                f"{', '.join(open_plans)} had no measured plan after {timeout_s:.0f} s.",
+                "Stop other work on this machine, or look at the server's log.",
+            )
+        time.sleep(every_s)
+
+
+def _open_plans(url: str) -> list[str]:
+    with urllib.request.urlopen(f"{url}/models", timeout=10) as answer:
+        rows = json.load(answer)["models"]
+    return [
+        f"{row['model']}/{row['variant']}"
+        for row in rows
+        if row["loaded"] and not row["plan"]["windows_per_s"]
+    ]
 
 
 def _is_ready(url: str) -> bool:

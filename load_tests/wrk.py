@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.cpu import CpuClock
-from load_tests.measure import LoadError
+from load_tests.modules import LoadError
 from services.errors import UsageError
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -32,7 +32,7 @@ class Load:
 
     requests: answered, the refused ones among them; rate: good answers a second
     failures: status of 400 or more, broken or refused connections, answers later than 10 s
-    generator_cpu, server_cpu: cores used, 1.0 is one core all the time
+    generator_cpu, server_cpu, others_cpu: cores used, 1.0 is one core all the time
     """
 
     requests: int
@@ -42,6 +42,7 @@ class Load:
     latency_ms: dict[str, float]
     generator_cpu: float
     server_cpu: float
+    others_cpu: float
 
     @property
     def server_us(self) -> float:
@@ -58,6 +59,12 @@ def require_wrk() -> str:
             "Install it: `apt-get install wrk` (Debian, Ubuntu) or `brew install wrk` (macOS).",
         )
     return found
+
+
+def wrk_version() -> str:
+    """What `wrk -v` calls itself, like 4.1.0."""
+    said = subprocess.run([require_wrk(), "-v"], check=False, capture_output=True, text=True)
+    return (said.stdout + said.stderr).partition(" [")[0].removeprefix("wrk ").strip()
 
 
 def run_wrk(
@@ -86,7 +93,7 @@ def run_wrk(
             f"wrk failed with exit code {done.returncode}: {done.stderr.strip()[-500:]}",
             f"Run it by hand: {' '.join(command)}",
         )
-    load = parse(done.stdout, generator_s=clock.children_s, server_s=clock.tree_s)
+    load = parse(done.stdout, clock.children_s, clock.tree_s, clock.others_s)
     if load.rate <= 0:
         raise LoadError(
             f"{url} gave no good answer in {load.seconds:.1f} s; {load.failures} requests failed.",
@@ -95,7 +102,7 @@ def run_wrk(
     return load
 
 
-def parse(output: str, *, generator_s: float, server_s: float) -> Load:
+def parse(output: str, generator_s: float, server_s: float, others_s: float) -> Load:
     """A `Load` from what the Lua script printed; the processor times are in seconds."""
     lines = [line for line in output.splitlines() if line.startswith(MARK)]
     if not lines:
@@ -114,4 +121,5 @@ def parse(output: str, *, generator_s: float, server_s: float) -> Load:
         latency_ms=seen["latency_ms"],
         generator_cpu=generator_s / seconds,
         server_cpu=server_s / seconds,
+        others_cpu=others_s / seconds,
     )

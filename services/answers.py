@@ -124,8 +124,23 @@ class MeasuredQuality(Struct, forbid_unknown_fields=True):
     ci_high: float | None
 
 
+class CallPlan(Struct, forbid_unknown_fields=True):
+    """How a graph is called here: `calls` at a time, each with `threads` cores, at most `windows`
+    of them and `tokens` in a call, which differ by at most `padding` tokens.
+
+    `windows_per_s`: short windows a second when it was measured; 0 until then.
+    """
+
+    calls: int
+    threads: int
+    windows: int
+    tokens: int
+    padding: int
+    windows_per_s: float
+
+
 class ModelEntry(Struct, forbid_unknown_fields=True):
-    """One published variant; `sha256` is that of its graph."""
+    """One published variant; `sha256` is that of its graph; `plan` and `memory_mb` when loaded."""
 
     model: str
     variant: str
@@ -137,6 +152,7 @@ class ModelEntry(Struct, forbid_unknown_fields=True):
     sha256: str
     loaded: bool
     memory_mb: float | None
+    plan: CallPlan | None
     default: bool
 
 

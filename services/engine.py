@@ -225,16 +225,16 @@ class Engine:
         rows = [
             model_entry(
                 runtime.manifest,
-                loaded=True,
-                memory_mb=runtime.memory_mb,
                 default=variant == self._default(model),
+                memory_mb=runtime.memory_mb,
+                plan=runtime.plan,
             )
             for model, variants in self._runtimes.items()
             for variant, runtime in variants.items()
         ]
         loaded = {(row["model"], row["variant"]) for row in rows}
         rest = [m for m in self._published if (m.model, m.variant) not in loaded]
-        rows += [model_entry(m, loaded=False, memory_mb=None, default=False) for m in rest]
+        rows += [model_entry(manifest, default=False) for manifest in rest]
         return {"models": rows}
 
     def _read_published(self) -> list[Manifest]:

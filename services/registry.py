@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import msgspec
 
 from services.errors import ArtifactError, UsageError
 from services.manifest import MANIFEST_NAME, File, Manifest, read_manifest, sha256_of
+from services.plan import Plan
 from services.tasks.kinds import KINDS as KINDS
 from services.tasks.kinds import Task, build_task
 from services.windows import TextTokenizer
@@ -175,9 +177,13 @@ def graph_sha256(manifest: Manifest) -> str:
 
 
 def model_entry(
-    manifest: Manifest, *, loaded: bool, memory_mb: float | None, default: bool
+    manifest: Manifest,
+    *,
+    default: bool,
+    memory_mb: float | None = None,
+    plan: Plan | None = None,
 ) -> dict[str, Any]:
-    """One row of `GET /models`; sha256 is that of the graph."""
+    """One row of `GET /models`; with a plan it is a loaded one. sha256 is that of the graph."""
     return {
         "model": manifest.model,
         "variant": manifest.variant,
@@ -187,8 +193,9 @@ def model_entry(
         "size_bytes": manifest.size_bytes,
         "quality": msgspec.to_builtins(manifest.quality),
         "sha256": graph_sha256(manifest),
-        "loaded": loaded,
+        "loaded": plan is not None,
         "memory_mb": memory_mb,
+        "plan": None if plan is None else asdict(plan),
         "default": default,
     }
 
@@ -209,8 +216,6 @@ def published_models(lock: Mapping[str, str], cuda: bool = False) -> list[dict[s
         folder = variant_path(tag)
         manifest = read_manifest(folder)
         chosen = default_variant(manifest.model, variants[manifest.model], cuda)
-        entry = model_entry(
-            manifest, loaded=False, memory_mb=None, default=manifest.variant == chosen
-        )
+        entry = model_entry(manifest, default=manifest.variant == chosen)
         rows.append({**entry, "path": str(folder)})
     return rows

@@ -81,7 +81,7 @@ class Runtime:
         chosen = choose_provider(manifest, provider, ort.get_available_providers())
         before = _resident_mb()
         task = load_task(manifest, folder)
-        key = plan_key(graph_sha256(manifest), cores, ort.__version__, chosen == CUDA)
+        key = plan_key_of(manifest, chosen, cores)
         plan = (plans.find(key) if plans else None) or unmeasured(cores, chosen == CUDA)
         runtime = cls(manifest, folder, task, chosen, plan)
         runtime.warm_up()
@@ -96,7 +96,7 @@ class Runtime:
 
     def plan_key(self, cores: int) -> str:
         """Under which a plan measured for so many cores is kept."""
-        return plan_key(graph_sha256(self.manifest), cores, ort.__version__, self.provider == CUDA)
+        return plan_key_of(self.manifest, self.provider, cores)
 
     def infer(self, windows: Sequence[Window]) -> list[Outputs]:
         """The outputs of every window, in order and without padding, in the calls of the plan."""
@@ -157,6 +157,11 @@ class Runtime:
             ) from error
         for window, output in zip(encoded.windows, outputs, strict=True):
             _check_output(output, window, self.manifest, self._graph)
+
+
+def plan_key_of(manifest: Manifest, provider: str, cores: int) -> str:
+    """Under which a plan of the variant is kept."""
+    return plan_key(graph_sha256(manifest), cores, ort.__version__, provider == CUDA)
 
 
 def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]) -> str:

@@ -59,3 +59,11 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests import tiny_bases
 
     return tiny_bases.save_t5(tmp_path_factory.mktemp("tiny-t5"))
+
+
+@pytest.fixture(scope="session")
+def tiny_pegasus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2 encoder layers, 4 decoder layers."""
+    from tests import tiny_bases
+
+    return tiny_bases.save_pegasus(tmp_path_factory.mktemp("tiny-pegasus"))

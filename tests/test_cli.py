@@ -226,7 +226,7 @@ def test_models_as_json(published, run):
     for row in models:
         assert set(row) == {
             *("model", "variant", "task", "base", "parameters", "size_bytes", "quality"),
-            *("sha256", "loaded", "memory_mb", "default", "path"),
+            *("sha256", "loaded", "memory_mb", "plan", "default", "path"),
         }
         assert (Path(row["path"]) / "model.onnx").is_file()
         assert (Path(row["path"]) / "tokenizer.json").is_file()

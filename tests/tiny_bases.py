@@ -161,6 +161,26 @@ def save_t5(folder: Path) -> Path:
     return _save(hf.T5ForConditionalGeneration, config, fast, folder)
 
 
+def save_pegasus(folder: Path) -> Path:
+    config = hf.PegasusConfig(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=4,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=0,
+        forced_eos_token_id=1,
+    )
+    fast = hf.PegasusTokenizerFast(tokenizer_object=t5_tokenizer(), offset=0, mask_token_sent=None)
+    return _save(hf.PegasusForConditionalGeneration, config, fast, folder)
+
+
 def _save(model_class: Any, config: Any, tokenizer: Any, folder: Path) -> Path:
     torch.manual_seed(7)
     model_class(config).save_pretrained(folder)

@@ -1,4 +1,7 @@
-"""What needs no training, scored on the same rows: the first sentences, and TextRank."""
+"""What needs no training, scored on the same rows: the first sentences, and TextRank.
+
+The sentences of a dialogue are its turns.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class SentencesAsGiven:
 
 def baselines(recipe: Recipe, rows: Sequence[Any]) -> dict[str, Any]:
     """The part "baselines" of `metrics.json`, for the kinds that have an untrained way."""
-    if recipe.kind != "sentence-extraction":
+    if recipe.task != "summarize":
         return {}
     counts = [summary_length(row, recipe.summary_sentences) for row in rows]
     leads = [lead(row, count) for row, count in zip(rows, counts, strict=True)]

@@ -217,7 +217,7 @@ def _checked_answer(text: Any, start: Any, context: str) -> tuple[str, int]:
 
 
 def parse_document(record: Record, recipe: Recipe) -> Document:
-    sentences = _sentences(record)
+    sentences = _sentences(record, recipe.kind)
     key = _key(record, len(sentences))
     references = record.fields.get("references") or []
     references = [references] if isinstance(references, str) else references
@@ -236,17 +236,24 @@ def parse_document(record: Record, recipe: Recipe) -> Document:
     )
 
 
-def _sentences(record: Record) -> list[str]:
+def _sentences(record: Record, kind: str) -> list[str]:
     sentences = record.fields.get("sentences")
     if sentences is None and isinstance(record.fields.get("text"), str):
-        from services.tasks.summarize import split_sentences
-
-        text = record.fields["text"]
-        sentences = [text[start:end] for start, end in split_sentences(text)]
+        sentences = _split(record.fields["text"], kind)
     texts = isinstance(sentences, list) and all(isinstance(s, str) for s in sentences)
     if not texts or not any(s.strip() for s in sentences):
         raise ValueError(f"sentences is {_short(sentences)}; expected a list of texts")
     return list(sentences)
+
+
+def _split(text: str, kind: str) -> list[str]:
+    """Sentences, or the turns of a dialogue: lines, where a generator reads several."""
+    from services.tasks.summarize import split_sentences
+
+    lines = text.strip().splitlines()
+    if kind == "seq2seq" and len(lines) > 1:
+        return lines
+    return [text[start:end] for start, end in split_sentences(text)]
 
 
 def _key(record: Record, sentences: int) -> set[int]:

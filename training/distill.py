@@ -94,6 +94,7 @@ def distill(
         tokenizer.pad_id,
         out / "teacher",
         hidden=recipe.hidden_weight > 0,
+        bf16=recipe.bf16,
     )
     plain = (
         train_control(recipe, parent, task, windows, splits, out / CONTROL, progress)

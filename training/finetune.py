@@ -32,6 +32,7 @@ from training.decoding import choose_decoding
 from training.evaluate import Evaluation, evaluate, run, score, truth_matrix
 from training.features import features
 from training.fit import Scorer, fit
+from training.grow import grow
 from training.held_out import decoding_rows, dev_rows
 from training.models import (
     TorchRunner,
@@ -92,18 +93,25 @@ def starting_model(recipe: Recipe, base: ResolvedBase, splits: Splits, labels: l
     A checkpoint with other labels lends its encoder alone: what one task taught helps the next
     (Phang et al. 2018). Raises UsageError for another kind or base.
     """
-    options = training_options(Path(recipe.start or base.path), recipe)
     if not recipe.start:
-        model, head_is_new = load_model(recipe.kind, base.path, labels, **options), True
+        model, head_is_new = pretrained(recipe, base.path, labels), True
     else:
         found = _startable(recipe, base)
         head_is_new = found.labels != labels
+        options = training_options(Path(recipe.start), recipe)
         model = load_model(
             recipe.kind, Path(recipe.start), labels, ignore_mismatched_sizes=head_is_new, **options
         )
     if recipe.multi_label and head_is_new:
         start_at_frequencies(model, label_shares(splits["train"], labels))
     return model
+
+
+def pretrained(recipe: Recipe, folder: Path, labels: Sequence[str] = ()) -> Any:
+    """The base in `folder` with a new head, or grown into an encoder-decoder."""
+    if recipe.decoder_layers:
+        return grow(folder, recipe)
+    return load_model(recipe.kind, folder, labels, **training_options(folder, recipe))
 
 
 def _startable(recipe: Recipe, base: ResolvedBase) -> Description:

@@ -193,9 +193,7 @@ def build_student(teacher: Any, layers: Sequence[int]) -> Any:
         )
     config[key] = len(layers)
     attention = teacher.config._attn_implementation
-    student = type(teacher)(
-        type(teacher.config).from_dict(config, attn_implementation=attention)
-    )
+    student = type(teacher)(type(teacher.config).from_dict(config, attn_implementation=attention))
     if teacher.can_generate():  # beams and first tokens are no part of the config
         student.generation_config = copy.deepcopy(teacher.generation_config)
     student.load_state_dict(thinned(teacher.state_dict(), layers, _thinned_part(teacher.config)))

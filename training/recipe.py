@@ -22,9 +22,15 @@ from services.errors import UsageError
 
 RECIPES = Path(__file__).parent / "recipes"
 KINDS = ("sequence-classification", "question-answering", "sentence-extraction", "seq2seq")
-STRATEGIES = ("head", "full", "lora")
+STRATEGIES = ("head", "full", "lora", "scratch")
 ATTENTIONS = ("", "eager", "sdpa")
-CHOICES = {"kind": KINDS, "strategy": STRATEGIES, "attention": ATTENTIONS}
+CROSS_ATTENTIONS = ("copied", "random")
+CHOICES = {
+    "kind": KINDS,
+    "strategy": STRATEGIES,
+    "attention": ATTENTIONS,
+    "cross_attention": CROSS_ATTENTIONS,
+}
 LEAST_WINDOW = 16  # tokens; below it special tokens and overlap leave no room for text
 LEAST = {
     "batch_size": 1,
@@ -87,7 +93,12 @@ class Recipe:
         trainings with other seeds learn from and be scored on the same rows
     summary_sentences: sentences in a summary when the summarizer is evaluated (0: as many as the
         row has key sentences)
-    strategy: head (only the new layers), full, lora
+    strategy: head (only the new layers), full, lora, or scratch: the shape of the base with random
+        weights, the control that says what the transfer is worth
+    decoder_layers: seq2seq on an encoder base: the layers of it that a decoder is grown from, in
+        that order (empty: the base is an encoder-decoder); see `training.grow`
+    cross_attention: of a grown decoder: copied from the self-attention of the same layer, or random
+    new_tokens: seq2seq: words that become one token each, such as the names of speakers
     freeze_embeddings: full: keep token, position and type embeddings as they are
     head_learning_rate: of the layers that the base does not have (0: like the others); new layers
         can bear more than pretrained ones
@@ -135,6 +146,9 @@ class Recipe:
     max_target_tokens: int = 64
     stride: int = 32
     strategy: str = "full"
+    decoder_layers: list[int] = field(default_factory=list)
+    cross_attention: str = "copied"
+    new_tokens: list[str] = field(default_factory=list)
     freeze_embeddings: bool = True
     lora_r: int = 16
     lora_alpha: int = 32
@@ -290,10 +304,17 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         faults.append(f"max_tokens is {max_tokens}; expected at least {LEAST_WINDOW}")
     elif not seq2seq and stride * 2 > max_tokens:
         faults.append(f"stride is {stride}; expected at most half of max_tokens ({max_tokens})")
-    if seq2seq and values.get("strategy") == "head":
+    strategy = values.get("strategy")
+    if seq2seq and strategy == "head":
         faults.append("strategy is 'head'; seq2seq has no new head, expected full or lora")
-    if values.get("start") and values.get("strategy") == "lora":
-        faults.append("start does not go with lora: its adapter would not fit over the base")
+    for key in ("start", "decoder_layers", "new_tokens"):
+        if values.get(key) and strategy == "lora":
+            faults.append(f"{key} does not go with lora: its adapter would not fit over the base")
+    for key in ("decoder_layers", "new_tokens"):
+        if values.get(key) and not seq2seq:
+            faults.append(f"{key} is for seq2seq; kind is {values.get('kind')!r}")
+    if values.get("start") and strategy == "scratch":
+        faults.append("start does not go with scratch, which begins with random weights")
     if values.get("multi_label") and values.get("out_of_scope"):
         faults.append("out_of_scope goes with one label per text; with multi_label leave it out")
     if values.get("out_of_scope_weight") and not values.get("out_of_scope"):

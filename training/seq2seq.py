@@ -1,4 +1,4 @@
-"""Generated summaries: fine-tuning BART and T5 families, and shrinking them.
+"""Generated summaries: fine-tuning BART and T5 families or a grown encoder, and shrinking them.
 
 Distilling is shrink-and-fine-tune with pseudo-labels (Shleifer & Rush 2020): the student keeps the
 encoder and some decoder layers and learns the people's summaries together with the teacher's own.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Dataset
 from transformers import (
     AutoTokenizer,
@@ -25,6 +28,7 @@ from transformers import (
 )
 
 from services.manifest import sha256_of
+from training.baselines import baselines
 from training.bases import WEIGHTS, resolve
 from training.checkpoint import (
     CONTROL,
@@ -40,7 +44,7 @@ from training.checkpoint import (
 )
 from training.data import Document, Splits, digest, load_data
 from training.evaluate import Evaluation, score_summaries
-from training.finetune import starting_model
+from training.finetune import pretrained, starting_model
 from training.fit import callbacks, similar_lengths, train, training_arguments
 from training.models import (
     build_student,
@@ -49,24 +53,32 @@ from training.models import (
     load_model,
     refuse_too_long,
     training_options,
+    unwrapped,
 )
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
+from training.vocabulary import Pieces, add_embeddings, add_tokens
 
 Pair = tuple[str, str]  # text, summary
+NO_TOKEN = -100  # label of a padded position
+PSEUDO_LABELS_KEPT = 500  # at a time: a minute or two on two cores
 
 
 class Pairs(Dataset[dict[str, list[int]]]):
-    """Tokenized (text, summary) pairs, cut at the recipe's lengths."""
+    """Tokenized (text, summary) pairs, cut at the recipe's lengths.
 
-    def __init__(self, pairs: Sequence[Pair], tokenizer: Any, recipe: Recipe) -> None:
+    start: the token that the decoder is given first; a label that repeats it teaches nothing
+    """
+
+    def __init__(self, pairs: Sequence[Pair], tokenizer: Any, recipe: Recipe, start: int) -> None:
         texts = [text for text, _ in pairs]
         summaries = [summary for _, summary in pairs]
         self._inputs = tokenizer(texts, truncation=True, max_length=recipe.max_tokens)
-        self._labels = tokenizer(
+        labels = tokenizer(
             text_target=summaries, truncation=True, max_length=recipe.max_target_tokens
         )
+        self._labels = [ids[1:] if ids[0] == start else ids for ids in labels["input_ids"]]
         self.lengths = [len(ids) for ids in self._inputs["input_ids"]]
 
     def __len__(self) -> int:
@@ -76,16 +88,32 @@ class Pairs(Dataset[dict[str, list[int]]]):
         return {
             "input_ids": self._inputs["input_ids"][index],
             "attention_mask": self._inputs["attention_mask"][index],
-            "labels": self._labels["input_ids"][index],
+            "labels": self._labels[index],
         }
 
 
 class SummaryTrainer(Seq2SeqTrainer):
-    """Scored on dev by the ROUGE of generated summaries."""
+    """Cross-entropy of the summaries' tokens; scored on dev by the ROUGE of generated summaries."""
 
-    def __init__(self, scorer: Callable[[Any], Evaluation], **options: Any) -> None:
+    def __init__(
+        self, scorer: Callable[[Any], Evaluation], label_smoothing: float, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.scorer = scorer
+        self.label_smoothing = label_smoothing
+        self.model_accepts_loss_kwargs = False  # our loss is a mean over the batch
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        labels = inputs["labels"]
+        known = labels != NO_TOKEN
+        with output_layer_at(self.model, known):
+            given = {name: inputs[name] for name in inputs if name != "labels"}
+            outputs = model(**given, use_cache=False)
+        logits = outputs.logits.float()
+        loss = functional.cross_entropy(logits, labels[known], label_smoothing=self.label_smoothing)
+        return (loss, outputs) if return_outputs else loss
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -102,22 +130,38 @@ class SummaryTrainer(Seq2SeqTrainer):
         return similar_lengths(self, train_dataset)
 
 
+@contextmanager
+def output_layer_at(model: Any, positions: Tensor) -> Iterator[None]:
+    """Logits (positions, vocabulary) where the mask (rows, tokens) is True, and nowhere else.
+
+    The output layer of a small model is as wide as all its decoder layers together, and a third of
+    a batch of summaries is padding.
+    """
+    layer = unwrapped(model).get_output_embeddings()
+    hook = layer.register_forward_pre_hook(lambda _, inputs: (inputs[0][positions],))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def finetune_seq2seq(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     """Train an encoder-decoder on (text, summary) pairs; see `training.finetune.finetune`."""
     base = resolve(recipe.base)
     splits = load_data(recipe)
-    tokenizer = _save_tokenizer(base.path, out)
+    tokenizer, added = _save_tokenizer(Path(recipe.start or base.path), out, recipe)
     set_seed(recipe.seed)
     model = starting_model(recipe, base, splits, [])
     refuse_too_long(model, recipe)
+    add_embeddings(model, added)
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
     trained = _fit(model, _gold(splits["train"]), tokenizer, recipe, splits, out, progress)
     description = describe(recipe, base, [])
     model = merged(model, out, base.id)
     tested = _tested(model, tokenizer, recipe, splits["test"])
-    rows = len(splits["train"])
-    return save_checkpoint(model, description, recipe, tested, trained, rows, trainable, out, {})
+    rows, extra = len(splits["train"]), baselines(recipe, splits["test"])
+    return save_checkpoint(model, description, recipe, tested, trained, rows, trainable, out, extra)
 
 
 def distill_seq2seq(
@@ -126,7 +170,7 @@ def distill_seq2seq(
     """Shrink and fine-tune on labels and pseudo-labels; the control sees labels alone."""
     parent = read_description(teacher_folder)
     splits = load_data(recipe)
-    tokenizer = _save_tokenizer(teacher_folder, out)
+    tokenizer, _ = _save_tokenizer(teacher_folder, out, recipe)
     identity = sha256_of(teacher_folder / WEIGHTS)
     teacher = load_model(recipe.kind, teacher_folder, **training_options(teacher_folder, recipe))
     refuse_too_long(teacher, recipe)
@@ -168,7 +212,8 @@ def train_control(
         return load_model(recipe.kind, folder)
     set_seed(recipe.seed)
     source = resolve(parent.base_source).path
-    base = load_model(recipe.kind, source, **training_options(source, recipe))
+    base = pretrained(recipe, source)
+    add_embeddings(base, add_tokens(AutoTokenizer.from_pretrained(source), recipe.new_tokens))
     model = apply_strategy(build_student(base, recipe.student_layers), recipe)
     trained = _fit(model, _gold(splits["train"]), tokenizer, recipe, splits, folder, progress)
     save_control(model, trained, folder)
@@ -189,14 +234,22 @@ def pseudo_labels(
     folder: Path,
     identity: str,
 ) -> list[Pair]:
-    """The teacher's own summaries of the training texts, written once and read ever after."""
-    key = digest(identity + "\n".join(row.text for row in rows))[:16]
-    cache = folder / f"summaries-{key}.json"
-    if not cache.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(cache, generate(teacher, tokenizer, [row.text for row in rows], recipe, beams=4))
-    summaries = json.loads(cache.read_text(encoding="utf-8"))
-    return [(row.text, summary) for row, summary in zip(rows, summaries, strict=True)]
+    """The teacher's own summaries of the training texts, written once and read ever after.
+
+    They are kept a part at a time, so that a killed distillation goes on from there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs: list[Pair] = []
+    for start in range(0, len(rows), PSEUDO_LABELS_KEPT):
+        texts = [row.text for row in rows[start : start + PSEUDO_LABELS_KEPT]]
+        limits = f"{recipe.max_tokens} {recipe.max_target_tokens}"
+        key = digest("\n".join([identity, limits, *texts]))[:16]
+        cache = folder / f"summaries-{key}.json"
+        if not cache.is_file():
+            write_json(cache, generate(teacher, tokenizer, texts, recipe, beams=4))
+        summaries = json.loads(cache.read_text(encoding="utf-8"))
+        pairs += zip(texts, summaries, strict=True)
+    return pairs
 
 
 def generate(
@@ -239,17 +292,18 @@ def _fit(
     out: Path,
     progress: bool,
 ) -> Fit:
-    data = Pairs(pairs, tokenizer, recipe)
+    data = Pairs(pairs, tokenizer, recipe, model.config.decoder_start_token_id)
     arguments = training_arguments(
         recipe, out / "steps", len(pairs), progress, make=Seq2SeqTrainingArguments
     )
     trainer = SummaryTrainer(
         partial(_dev_score, tokenizer, recipe, splits["dev"]),
+        recipe.label_smoothing,
         model=model,
         args=arguments,
         train_dataset=data,
         eval_dataset=data,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=-100),
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=NO_TOKEN),
         callbacks=callbacks(recipe),
     )
     return train(trainer, recipe, out, sum(data.lengths))
@@ -271,8 +325,10 @@ def _steps(pairs: int, recipe: Recipe) -> int:
     return max(1, math.ceil(pairs * recipe.epochs / (recipe.batch_size * recipe.accumulate)))
 
 
-def _save_tokenizer(source: Path, out: Path) -> Any:
+def _save_tokenizer(source: Path, out: Path, recipe: Recipe) -> tuple[Any, Pieces]:
+    """The tokenizer in `source` with the recipe's new tokens, and what spelled those before."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(source)
+    added = add_tokens(tokenizer, recipe.new_tokens)
     tokenizer.save_pretrained(out)
-    return tokenizer
+    return tokenizer, added

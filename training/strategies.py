@@ -1,12 +1,14 @@
-"""Which parameters move: `head`, `full` or `lora`.
+"""Which parameters move, and from where: `head`, `full`, `lora` or `scratch`.
 
 head: feature extraction; the pretrained part stays as it is
 full: everything moves, but for the embeddings when the recipe freezes them
 lora: low-rank changes of all linear layers (Hu et al. 2022), by `peft`; the head moves whole
+scratch: everything moves, from random weights: the same shape without what it learned before
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -66,8 +68,21 @@ def _lora(model: Any, recipe: Recipe) -> Any:
     return get_peft_model(model, config)
 
 
+def _scratch(model: Any, recipe: Recipe) -> Any:
+    """The base's weights drawn anew; a head that no base brings along is new already."""
+    fresh = type(model)(copy.deepcopy(model.config))
+    prefix = f"{model.base_model_prefix}."
+    if recipe.kind != "seq2seq":
+        head = {k: v for k, v in model.state_dict().items() if not k.startswith(prefix)}
+        fresh.load_state_dict(head, strict=False)
+    if model.can_generate():
+        fresh.generation_config = copy.deepcopy(model.generation_config)
+    return fresh
+
+
 STRATEGIES: dict[str, Callable[[Any, Recipe], Any]] = {
     "head": _head,
     "full": _full,
     "lora": _lora,
+    "scratch": _scratch,
 }

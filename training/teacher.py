@@ -50,18 +50,21 @@ def teacher_outputs(
     pad_id: int,
     folder: Path,
     hidden: bool = False,
+    bf16: bool = False,
 ) -> TeacherOutputs:
     """Run the teacher over all windows unless `folder` already holds its outputs.
 
     identity: digest of the teacher's weights; a folder made by another teacher is not read.
     """
-    cache = folder / _key(identity, features, hidden)
+    cache = folder / _key(identity, features, hidden, bf16)
     if not (cache / "done").is_file():
         cache.mkdir(parents=True, exist_ok=True)
         windows = [feature.window for feature in features]
-        outputs = TorchRunner(teacher, kind, pad_id)(windows)
+        outputs = TorchRunner(teacher, kind, pad_id, bf16=bf16)(windows)
         if hidden:
-            for output, states in zip(outputs, _hidden(teacher, windows, pad_id), strict=True):
+            for output, states in zip(
+                outputs, _hidden(teacher, windows, pad_id, bf16), strict=True
+            ):
                 output[HIDDEN] = states
         for name in outputs[0]:
             _write(cache, name, [output[name] for output in outputs])
@@ -75,15 +78,17 @@ def _write(cache: Path, name: str, arrays: Sequence[NDArray[Any]]) -> None:
     np.save(cache / f"{name}.npy", np.concatenate(arrays).astype(np.float16))
 
 
-def _hidden(teacher: nn.Module, windows: Sequence[Window], pad_id: int) -> list[NDArray[Any]]:
+def _hidden(
+    teacher: nn.Module, windows: Sequence[Window], pad_id: int, bf16: bool
+) -> list[NDArray[Any]]:
     """(tokens, width) last hidden state of each window."""
-    runner = TorchRunner(teacher, "zero-shot", pad_id)
+    runner = TorchRunner(teacher, "zero-shot", pad_id, bf16=bf16)
     runner.model = unwrapped(teacher).base_model
     return [output["last_hidden_state"].astype(np.float16) for output in runner(windows)]
 
 
-def _key(identity: str, features: Sequence[Feature], hidden: bool) -> str:
-    hasher = hashlib.sha256(f"{identity}/{hidden}".encode())
+def _key(identity: str, features: Sequence[Feature], hidden: bool, bf16: bool) -> str:
+    hasher = hashlib.sha256(f"{identity}/{hidden}/{bf16}".encode())
     for feature in features:
         hasher.update(np.asarray(feature.window.input_ids, np.int32).tobytes())
     return hasher.hexdigest()[:16]

@@ -7,7 +7,7 @@ import urllib.request
 import psutil
 import pytest
 
-from load_tests.server import Server, ServerError, free_port, started
+from load_tests.server import Server, ServerError, free_port, started, wait_planned
 from tests.load_tests.conftest import tiny_command
 
 
@@ -64,3 +64,20 @@ def test_a_failing_block_stops_the_server_too() -> None:
     ):
         raise ZeroDivisionError
     assert is_gone(server.pid)
+
+
+def test_a_server_is_waited_for_until_its_plans_are_measured() -> None:
+    port = free_port()
+    with started(tiny_command(port), port, env={}, timeout_s=20) as server:
+        wait_planned(server, every_s=0.01)
+        with urllib.request.urlopen(f"{server.url}/models", timeout=5) as answer:
+            assert json.load(answer)["models"][0]["plan"]["windows_per_s"] == 2
+
+
+def test_plans_that_are_never_measured_are_given_up() -> None:
+    port = free_port()
+    with (
+        started(tiny_command(port, "never-planned"), port, env={}, timeout_s=20) as server,
+        pytest.raises(ServerError, match="intent/full had no measured plan after 0 s"),
+    ):
+        wait_planned(server, timeout_s=0.1, every_s=0.05)

@@ -1,9 +1,10 @@
 """A tiny real HTTP server with the service's routes, run as a process by the tests.
 
-    python -m tests.load_tests.tiny_server PORT [crash | never-ready]
+    python -m tests.load_tests.tiny_server PORT [crash | never-ready | never-planned]
 
 `/classify` answers well, `/qa` has a wrong shape, `/summarize` refuses every second request
-with 429. It starts a child process, as BentoML does, whose id `/child` tells.
+with 429. `/models` has a measured plan from the second time on. It starts a child process, as
+BentoML does, whose id `/child` tells.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -24,10 +26,16 @@ class Handler(BaseHTTPRequestHandler):
     ready: ClassVar[bool] = True
     child: ClassVar[int] = 0
     turns: ClassVar[itertools.count] = itertools.count()
+    plans: ClassVar[Iterator[int]] = itertools.count()
 
     def do_GET(self) -> None:
         if self.path == "/child":
             self.reply(200, self.child)
+        elif self.path == "/models":
+            plan = {"windows_per_s": float(next(self.plans))}
+            row = {"model": "intent", "variant": "full", "loaded": True, "plan": plan}
+            rest = {"model": "intent", "variant": "distilled", "loaded": False, "plan": None}
+            self.reply(200, {"models": [row, rest]})
         else:
             self.reply(200 if self.ready else 503, {})
 
@@ -63,6 +71,8 @@ def main() -> None:
     if mode == "crash":
         raise SystemExit("intent/full has no graph")
     Handler.ready = mode != "never-ready"
+    if mode == "never-planned":
+        Handler.plans = itertools.repeat(0)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     Handler.child = child.pid
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()

@@ -13,6 +13,7 @@ import pytest
 from services.runtime import Runtime
 from tests.services import tiny
 from tests.services.server import Server, environment, serving
+from tests.services.writers import Writer, make_writer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # BentoML's own, at its import
@@ -74,3 +75,15 @@ def bento_client(server: Server) -> Iterator[bentoml.SyncHTTPClient]:
     with bentoml.SyncHTTPClient(server.url) as connected:
         yield connected
     connected._temp_dir.cleanup()  # close() leaves it to the garbage collector
+
+
+@pytest.fixture(scope="session")
+def writers(
+    tiny_bart: Path, tiny_t5: Path, tiny_pegasus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Writer]:
+    """Encoder-decoders by family."""
+    bases = {"bart": tiny_bart, "t5": tiny_t5, "pegasus": tiny_pegasus}
+    return {
+        family: make_writer(base, tmp_path_factory.mktemp(f"{family}-graphs"))
+        for family, base in bases.items()
+    }

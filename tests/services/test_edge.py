@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,14 +22,18 @@ from tests.services.conftest import Store
 
 
 @pytest.fixture
-def engine(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+def engine(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setattr(
         "services.engine.variant_path",
         lambda tag: store.folders[tag.partition(":")[0].replace("-", "/", 1)],
     )
     settings = Settings(
-        variants=("intent/full",), threads=1, queue_items=1, body_timeout_s=0.1, timeout_s=0.2
+        variants=("intent/full",),
+        threads=1,
+        queue_tokens=1,
+        body_timeout_s=0.1,
+        timeout_s=0.2,
+        plans=tmp_path / "plans.json",
     )
     made = Engine(settings, read_lock(store.lock), Metrics())
     yield made
@@ -70,30 +77,50 @@ def test_overload_and_deadline_have_their_own_status(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.load()
-    monkeypatch.setattr(engine.scheduler, "running", 1)
+    engine.scheduler.tokens = 1
     full = ask(engine, "POST", "/classify", json={"text": "a"})
     assert (full.status_code, full.json()["error"]["code"]) == (429, "overloaded")
     assert int(full.headers["retry-after"]) >= 1
-    monkeypatch.setattr(engine.scheduler, "running", 0)
-    runtime = engine.pick("intent", None)
-    slow = runtime.infer
-
-    def infer(windows: Any) -> Any:
-        import time
-
-        time.sleep(0.5)
-        return slow(windows)
-
-    monkeypatch.setattr(runtime, "infer", infer)
-    late = ask(engine, "POST", "/classify", json={"text": "a"})
+    engine.scheduler.tokens = 0
+    late = ask_slowly(engine, monkeypatch)
     assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline_exceeded")
+    assert "longer than 0.2 s" in late.json()["error"]["message"]
+
+
+def ask_slowly(engine: Engine, monkeypatch: pytest.MonkeyPatch, **headers: str) -> httpx.Response:
+    """Ask while the graph takes half a second."""
+    runtime = engine.pick("intent", None)
+    call = runtime.call
+
+    def slow(windows: Any) -> Any:
+        time.sleep(0.5)
+        return call(windows)
+
+    monkeypatch.setattr(runtime, "call", slow)
+    return ask(engine, "POST", "/classify", json={"text": "a"}, headers=headers)
+
+
+def test_a_caller_can_allow_less_time(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.load()
+    late = ask_slowly(engine, monkeypatch, **{"X-Request-Timeout-Ms": "50"})
+    assert late.status_code == 504
+    assert "longer than 0.05 s" in late.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("time", ["0", "-5", "1.5", "soon", "\u0665"])
+def test_a_time_that_is_none_is_refused(engine: Engine, time: str) -> None:
+    engine.load()
+    headers = {"X-Request-Timeout-Ms": time.encode()}
+    response = ask(engine, "POST", "/classify", json={"text": "a"}, headers=headers)
+    assert response.status_code == 422
+    assert "expected whole milliseconds" in response.json()["error"]["message"]
 
 
 def test_a_defect_is_500_with_the_uniform_body_and_no_detail(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.load()
-    monkeypatch.setattr(engine, "answer", lambda request: 1 / 0)
+    monkeypatch.setattr(engine, "answer", lambda request, timeout_s: 1 / 0)
     response = ask(engine, "POST", "/classify", json={"text": "a"})
     assert response.status_code == 500
     error = response.json()["error"]
@@ -142,3 +169,94 @@ def test_a_client_that_leaves_is_not_waited_for(engine: Engine) -> None:
     engine.load()
     app = TimeoutMiddleware(Edge(None, lambda: engine), timeout=3600)
     asyncio.run(asyncio.wait_for(app(scope, receive, send), 5))
+
+
+def test_the_work_of_a_client_that_leaves_is_dropped(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves while its text waits behind another one: the text is never read."""
+    engine.load()
+    engine.scheduler.queue_tokens = 1000
+    object.__setattr__(engine.settings, "timeout_s", 20.0)
+    runtime = engine.pick("intent", None)
+    read: list[int] = []
+    gate = threading.Event()
+    call = runtime.call
+
+    def gated(windows: Any) -> Any:
+        read.append(len(windows))
+        assert gate.wait(20)
+        return call(windows)
+
+    monkeypatch.setattr(runtime, "call", gated)
+    left = asyncio.Event()
+    sent: list[Any] = []
+
+    def client(text: bytes, leaves: bool) -> Any:
+        messages = [{"type": "http.request", "body": b'{"text": "%s"}' % text}]
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop()
+            if leaves:
+                left.set()
+                return {"type": "http.disconnect"}
+            await asyncio.sleep(20)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/classify",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        return Edge(None, lambda: engine)(scope, receive, send)
+
+    async def main() -> None:
+        stays = asyncio.create_task(client(b"one", leaves=False))
+        while not read:
+            await asyncio.sleep(0.01)
+        leaves = asyncio.create_task(client(b"another", leaves=True))
+        await asyncio.wait_for(left.wait(), 5)
+        await leaves
+        gate.set()
+        await stays
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    statuses = [message["status"] for message in sent if "status" in message]
+    assert sorted(statuses) == [200, 499]
+    engine.close()
+    assert read == [1]
+
+
+def test_requests_go_past_bentomls_middleware() -> None:
+    """Once its app has started, which it tells by a lifespan scope."""
+    seen = []
+
+    async def bentoml(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope.get("path", scope["type"]))
+
+    class App:
+        middleware_stack: Any = staticmethod(bentoml)
+
+    async def main() -> None:
+        app = App()
+        edge = Edge(bentoml, lambda: None)  # type: ignore[arg-type,return-value]
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            raise AssertionError("nothing to read")
+
+        await edge({"type": "lifespan", "app": app}, receive, send)
+        for path in ("/livez", "/schema.json"):
+            scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+            await app.middleware_stack(scope, receive, send)
+        assert [message.get("status") for message in sent] == [200, None]
+
+    asyncio.run(main())
+    assert seen == ["lifespan", "/schema.json"]

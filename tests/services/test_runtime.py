@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from services.manifest import read_manifest
-from services.runtime import CPU, CUDA, Runtime, UnavailableError, choose_provider, group_by_length
+from services.plan import PlanFile, unmeasured
+from services.runtime import CPU, CUDA, Runtime, UnavailableError, choose_provider
 from tests.services import tiny
+from tests.services.conftest import Store
 
 
 def test_outputs_come_in_order_and_without_padding(runtimes: dict[str, Runtime]) -> None:
@@ -35,30 +38,37 @@ def test_many_threads_get_what_one_gets(runtimes: dict[str, Runtime]) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("lengths", "most", "groups"),
-    [
-        ([10, 11, 12], 4, [[0, 1, 2]]),
-        ([10, 100, 11], 4, [[0, 2], [1]]),
-        ([10] * 5, 2, [[0, 1], [2, 3], [4]]),
-        ([10, 10], 1, [[0], [1]]),
-        ([], 4, []),
-    ],
-)
-def test_windows_of_similar_length_go_together(
-    lengths: list[int], most: int, groups: list[list[int]]
-) -> None:
-    assert group_by_length(lengths, most) == groups
-
-
-def test_an_int8_window_is_run_alone(runtimes: dict[str, Runtime]) -> None:
+def test_windows_are_run_in_the_calls_of_the_plan(runtimes: dict[str, Runtime]) -> None:
     calls: list[tuple[int, int]] = []
-    for key in ("reader/full", "reader/distilled-int8"):
-        runtime = runtimes[key]
-        runtime.observe = lambda windows, tokens: calls.append((windows, tokens))
-        runtime.infer(runtime.task.encode("when", ["in paris", "on monday"]).windows)
-        runtime.observe = None
+    runtime = runtimes["reader/full"]
+    before, runtime.observe = runtime.plan, lambda windows, tokens: calls.append((windows, tokens))
+    windows = runtime.task.encode("when", ["in paris", "on monday"]).windows
+    runtime.infer(windows)
+    runtime.follow(replace(before, windows=1))
+    runtime.infer(windows)
+    runtime.follow(before)
+    runtime.observe = None
     assert calls == [(2, 14), (1, 7), (1, 7)]
+
+
+def test_a_measured_plan_is_kept_and_found_again(store: Store, tmp_path: Path) -> None:
+    plans, folder = PlanFile(tmp_path / "plans.json"), store.folders["intent/full"]
+    runtime = Runtime.load(folder, cores=2, plans=plans)
+    assert runtime.plan == unmeasured(2, gpu=False)
+    plan = runtime.measure_plan(2)
+    assert plan.windows_per_s > 0 and plan.calls * plan.threads == 2
+    plans.keep(runtime.plan_key(2), plan)
+    assert Runtime.load(folder, cores=2, plans=plans).plan == plan
+    assert Runtime.load(folder, cores=3, plans=plans).plan == unmeasured(3, gpu=False)
+
+
+def test_a_call_over_several_cores_gives_the_same(runtimes: dict[str, Runtime]) -> None:
+    runtime = runtimes["intent/full"]
+    windows = runtime.task.encode("send money").windows
+    before, expected = runtime.plan, runtime.infer(windows)[0]["logits"]
+    runtime.follow(replace(before, calls=1, threads=2))
+    np.testing.assert_allclose(runtime.infer(windows)[0]["logits"], expected, atol=1e-6)
+    runtime.follow(before)
 
 
 @pytest.mark.parametrize(

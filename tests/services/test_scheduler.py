@@ -1,107 +1,355 @@
-"""The queue: answers in order, faults by item, a bound, a deadline."""
+"""The queue: answers in order, faults by item, a bound in tokens, deadlines, turns, long items."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from services.errors import ContentError
-from services.scheduler import DeadlineError, Item, OverloadError, Scheduler
+from services.plan import Plan
+from services.scheduler import DeadlineError, Done, Item, OverloadError, Scheduler, work
 from services.tasks.base import Encoded, Outputs
 from services.windows import Tokens, Window
 
+PLENTY = 1_000_000
+
 
 class Echo:
-    """Infers nothing; waits for `gate` first."""
+    """Infers nothing; waits for `gate` first. `calls`: the names in each call, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan | None = None) -> None:
+        self.plan = plan or Plan(calls=4, windows=1)
         self.gate = threading.Event()
         self.gate.set()
-        self.calls = 0
+        self.calls: list[list[int]] = []
+        self.threads: set[str] = set()
 
-    def infer(self, windows: Sequence[Window]) -> list[Outputs]:
-        self.calls += 1
+    def call(self, windows: Sequence[Window]) -> list[Outputs]:
+        self.calls.append([window.input_ids[0] for window in windows])
+        self.threads.add(threading.current_thread().name)
         assert self.gate.wait(20)
-        return [{} for _ in windows]
+        if any(window.input_ids[0] == BROKEN for window in windows):
+            raise RuntimeError("a defect in the graph")
+        return [{"first": window.input_ids[0]} for window in windows]  # type: ignore[dict-item]
 
 
-def item(name: str) -> Item:
+BROKEN = 666
+
+
+def item(number: int, *, windows: int = 1, key: Any = None, fault: str = "") -> Item:
+    """An item whose windows begin with its number; its result is what came out of them."""
+
     def encode() -> Encoded:
-        if name == "bad":
+        if fault == "content":
             raise ContentError("text is empty.", code="empty_text")
-        window = Window([1, 2], [0, 0], (0, 2), 0)
-        return Encoded([window], [Tokens([1, 2], [(0, 1), (1, 2)])], [name])
+        if fault == "encode":
+            raise RuntimeError("a defect")
+        made = [Window([number] * 10, [0] * 10, (0, 10), 0) for _ in range(windows)]
+        return Encoded(made, [Tokens([1, 2], [(0, 1), (1, 2)])], ["text"])
 
     def decode(encoded: Any, outputs: list[Outputs]) -> dict[str, Any]:
-        if name == "broken":
+        if fault == "decode":
             raise RuntimeError("a defect")
-        return {"name": name}
+        return {"number": number, "firsts": [output["first"] for output in outputs]}
 
-    return Item(encode, decode)
+    return Item(encode, decode, characters=40 * windows, key=key)
 
 
-def run(scheduler: Scheduler, echo: Echo, names: list[str], timeout_s: float = 20) -> list[Any]:
+@pytest.fixture
+def one() -> Iterator[Scheduler]:
+    scheduler = Scheduler(threads=1, queue_tokens=PLENTY)
+    yield scheduler
+    scheduler.close()
+
+
+@pytest.fixture
+def three() -> Iterator[Scheduler]:
+    scheduler = Scheduler(threads=3, queue_tokens=PLENTY)
+    yield scheduler
+    scheduler.close()
+
+
+def run(scheduler: Scheduler, echo: Echo, items: list[Item], timeout_s: float = 20) -> list[Any]:
     async def main() -> list[Any]:
-        done = await scheduler.run(echo, [item(name) for name in names], timeout_s)
-        return [one.error.code if one.error else one.result for one in done]
+        done = await scheduler.run(echo, items, timeout_s)
+        return [found(one) for one in done]
 
     return asyncio.run(main())
 
 
-def test_items_are_answered_together_in_order_and_a_fault_stays_with_its_item() -> None:
-    scheduler = Scheduler(threads=3, queue_items=100)
-    names = [f"n{number}" for number in range(20)]
-    assert run(scheduler, Echo(), [*names, "bad"]) == [
-        *({"name": name} for name in names),
-        "empty_text",
-    ]
-    assert (scheduler.waiting, scheduler.running) == (0, 0)
+def found(done: Done) -> Any:
+    return done.error.code if done.error else (done.result or {})["number"]
+
+
+async def until(condition: Any) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come about in 10 s")
+
+
+def test_items_are_answered_together_in_order_and_a_fault_stays_with_its_item(
+    three: Scheduler,
+) -> None:
+    items = [item(number) for number in range(20)]
+    items[7] = item(7, fault="content")
+    items[9] = item(9, fault="decode")
+    items[11] = item(11, fault="encode")
+    items[13] = item(BROKEN)
+    expected: list[Any] = list(range(20))
+    expected[7], expected[9], expected[11], expected[13] = "empty_text", *["internal"] * 3
+    assert run(three, Echo(), items) == expected
+    assert run(three, Echo(Plan(calls=1, windows=8)), items) == expected
+    assert (three.waiting, three.tokens) == (0, 0)
+
+
+def test_a_turn_takes_as_many_items_as_the_plan_says(one: Scheduler) -> None:
+    echo = Echo(Plan(calls=1, windows=3, tokens=1000))
+    run(one, echo, [item(number) for number in range(7)])
+    assert echo.calls == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_a_turn_ends_at_the_tokens_of_the_plan(one: Scheduler) -> None:
+    echo = Echo(Plan(calls=1, windows=8, tokens=20))
+    run(one, echo, [item(number) for number in range(5)])
+    assert max(map(len, echo.calls)) <= 2
+
+
+def test_what_waits_is_shared_among_the_workers() -> None:
+    scheduler, echo = Scheduler(threads=2, queue_tokens=PLENTY), Echo(Plan(calls=2, windows=8))
+    echo.gate.clear()
+
+    async def main() -> None:
+        asked = asyncio.create_task(scheduler.run(echo, [item(number) for number in range(4)], 20))
+        await until(lambda: len(echo.calls) == 2)
+        assert sorted(map(len, echo.calls)) == [1, 2]  # the plan would have let one take all
+        echo.gate.set()
+        await asked
+
+    asyncio.run(main())
     scheduler.close()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_defect_fails_the_request_and_not_the_service() -> None:
-    scheduler, echo = Scheduler(threads=1, queue_items=10), Echo()
-    with pytest.raises(RuntimeError, match="a defect"):
-        run(scheduler, echo, ["broken", "fine"])
-    assert run(scheduler, echo, ["fine"]) == [{"name": "fine"}]
+def test_never_more_calls_at_a_time_than_the_plan_says(three: Scheduler) -> None:
+    echo = Echo(Plan(calls=1, windows=1))
+    echo.gate.clear()
+
+    async def main() -> None:
+        asked = asyncio.create_task(three.run(echo, [item(n) for n in range(5)], 20))
+        await until(lambda: len(echo.calls) == 1)
+        other = Echo()
+        await three.run(other, [item(9)], 20)  # another runtime is not held up by it
+        assert len(echo.calls) == 1
+        echo.gate.set()
+        assert len(await asked) == 5
+
+    asyncio.run(main())
+
+
+def test_requests_take_turns_so_that_a_long_list_delays_nobody(one: Scheduler) -> None:
+    echo = Echo()
+    echo.gate.clear()
+
+    async def main() -> None:
+        long = asyncio.create_task(one.run(echo, [item(n) for n in range(10)], 20))
+        await until(lambda: echo.calls)
+        short = asyncio.create_task(one.run(echo, [item(100)], 20))
+        await asyncio.sleep(0)
+        echo.gate.set()
+        await short
+        await long
+
+    asyncio.run(main())
+    assert echo.calls.index([100]) <= 2
+
+
+def test_a_long_item_is_worked_on_by_all_and_put_together_in_order() -> None:
+    scheduler, echo = Scheduler(threads=2, queue_tokens=PLENTY), Echo(Plan(calls=2, windows=1))
+    echo.gate.clear()
+
+    async def main() -> list[Done]:
+        asked = asyncio.create_task(scheduler.run(echo, [item(5, windows=6)], 20))
+        await until(lambda: len(echo.calls) == 2)  # both workers, before any window was done
+        echo.gate.set()
+        return await asked
+
+    (done,) = asyncio.run(main())
+    assert done.result == {"number": 5, "firsts": [5] * 6}
+    assert (done.tokens, done.windows, len(echo.threads)) == (60, 6, 2)
     scheduler.close()
 
 
-def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
-    scheduler, echo = Scheduler(threads=1, queue_items=2), Echo()
+def test_between_the_parts_of_a_long_item_others_are_answered(one: Scheduler) -> None:
+    echo = Echo()
+    echo.gate.clear()
+
+    async def main() -> None:
+        long = asyncio.create_task(one.run(echo, [item(1, windows=20)], 20))
+        await until(lambda: echo.calls)
+        short = asyncio.create_task(one.run(echo, [item(2)], 20))
+        await asyncio.sleep(0)
+        echo.gate.set()
+        await asyncio.gather(long, short)
+
+    asyncio.run(main())
+    assert echo.calls.index([2]) <= 2 and len(echo.calls) == 21
+
+
+def test_equal_items_in_flight_are_computed_once(one: Scheduler) -> None:
+    echo = Echo()
     echo.gate.clear()
 
     async def main() -> list[Any]:
-        first = asyncio.create_task(scheduler.run(echo, [item("a"), item("b")], 20))
-        await asyncio.sleep(0.05)
-        with pytest.raises(OverloadError) as caught:
-            await scheduler.run(echo, [item("c")], 20)
-        assert (caught.value.status, caught.value.retry_after_s) == (429, 1)
+        first = asyncio.create_task(one.run(echo, [item(1, key="a"), item(1, key="a")], 20))
+        await until(lambda: echo.calls)
+        second = asyncio.create_task(one.run(echo, [item(1, key="a"), item(2, key="b")], 20))
+        await asyncio.sleep(0)
         echo.gate.set()
-        return [one.result for one in await first]
+        return [[found(done) for done in await asked] for asked in (first, second)]
 
-    assert asyncio.run(main()) == [{"name": "a"}, {"name": "b"}]
+    assert asyncio.run(main()) == [[1, 1], [1, 2]]
+    assert echo.calls == [[1], [2]]
+    assert run(one, echo, [item(1, key="a")]) == [1]  # what is over is computed anew
+    assert echo.calls == [[1], [2], [1]]
+
+
+def test_equal_items_of_different_runtimes_are_not_mixed_up(one: Scheduler) -> None:
+    echo, other = Echo(), Echo()
+    run(one, echo, [item(1, key="a")])
+    run(one, other, [item(1, key="a")])
+    assert (echo.calls, other.calls) == ([[1]], [[1]])
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
+    scheduler, echo = Scheduler(threads=1, queue_tokens=100), Echo()
+    echo.gate.clear()
+
+    async def main() -> list[Any]:
+        tokens = scheduler.pace.tokens(40)
+        first = [
+            asyncio.create_task(scheduler.run(echo, [item(n)], 20)) for n in range(100 // tokens)
+        ]
+        await until(lambda: echo.calls)
+        with pytest.raises(OverloadError) as caught:
+            await scheduler.run(echo, [item(9)], 20)
+        assert caught.value.status == 429 and caught.value.retry_after_s >= 1
+        assert "the limit is 100" in caught.value.message
+        echo.gate.set()
+        return [found((await one)[0]) for one in first]
+
+    answers = asyncio.run(main())
+    assert answers == list(range(len(answers))) and len(answers) > 1
+    assert run(scheduler, Echo(), [item(1)]) == [1]
     scheduler.close()
 
 
-def test_one_request_larger_than_the_bound_is_answered_when_nothing_waits() -> None:
-    scheduler = Scheduler(threads=1, queue_items=2)
-    assert len(run(scheduler, Echo(), ["a", "b", "c", "d"])) == 4
+def test_retry_after_grows_with_what_waits_and_with_how_slow_it_goes(one: Scheduler) -> None:
+    one.tokens = 10_000
+    for _ in range(2000):
+        one.pace.learn(100, 400, seconds=0.1)  # 1,000 tokens a second
+    assert 9 <= one._overload().retry_after_s <= 11
+    one.tokens = 40_000
+    assert 36 <= one._overload().retry_after_s <= 44
+    one.tokens = 0
+
+
+def test_one_request_larger_than_the_bound_is_answered_and_shuts_out_nobody() -> None:
+    scheduler, echo = Scheduler(threads=1, queue_tokens=200), Echo()
+    echo.gate.clear()
+
+    async def main() -> None:
+        huge = asyncio.create_task(scheduler.run(echo, [item(n) for n in range(50)], 20))
+        await until(lambda: echo.calls)
+        small = asyncio.create_task(scheduler.run(echo, [item(99)], 20))
+        echo.gate.set()
+        assert len(await huge) == 50 and found((await small)[0]) == 99
+
+    asyncio.run(main())
     scheduler.close()
 
 
-def test_after_the_deadline_what_has_not_begun_is_dropped() -> None:
-    scheduler, echo = Scheduler(threads=1, queue_items=10), Echo()
+def test_after_the_deadline_what_has_not_begun_is_dropped(one: Scheduler) -> None:
+    echo = Echo()
     echo.gate.clear()
     with pytest.raises(DeadlineError) as caught:
-        run(scheduler, echo, ["a", "b", "c"], timeout_s=0.05)
+        run(one, echo, [item(1), item(2), item(3)], timeout_s=0.05)
     assert caught.value.status == 504
     echo.gate.set()
-    assert run(scheduler, echo, ["d"]) == [{"name": "d"}]
-    assert echo.calls == 2  # "a" had begun; "b" and "c" never did
-    scheduler.close()
+    assert run(one, echo, [item(4)]) == [4]
+    assert echo.calls == [[1], [4]]  # 1 had begun; 2 and 3 never did
+
+
+def test_a_request_that_is_given_up_is_dropped_and_its_twin_is_not(one: Scheduler) -> None:
+    echo = Echo()
+    echo.gate.clear()
+
+    async def main() -> None:
+        first = asyncio.create_task(one.run(echo, [item(1)], 20))
+        await until(lambda: echo.calls)
+        leaves = asyncio.create_task(one.run(echo, [item(2, key="a"), item(3, key="b")], 20))
+        stays = asyncio.create_task(one.run(echo, [item(2, key="a")], 20))
+        await asyncio.sleep(0.01)
+        leaves.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaves
+        echo.gate.set()
+        await first
+        assert found((await stays)[0]) == 2
+        await until(lambda: (one.waiting, one.tokens) == (0, 0))
+
+    asyncio.run(main())
+    assert echo.calls == [[1], [2]]
+
+
+def test_the_parts_of_an_item_that_nobody_wants_are_dropped(one: Scheduler) -> None:
+    echo = Echo()
+    echo.gate.clear()
+
+    async def main() -> None:
+        asked = asyncio.create_task(one.run(echo, [item(1, windows=10)], 20))
+        await until(lambda: echo.calls)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        echo.gate.set()
+        again = await one.run(echo, [item(2, windows=2)], 20)
+        assert again[0].windows == 2
+        await until(lambda: one.waiting == 0)
+
+    asyncio.run(main())
+    assert len(echo.calls) <= 4
+
+
+def test_estimates_follow_the_texts_that_come(one: Scheduler) -> None:
+    before = one.pace.tokens(4000)
+    run(one, Echo(), [item(number) for number in range(300)])  # 10 tokens for 40 characters
+    after = one.pace.tokens(4000)
+    assert abs(after - 1000) < abs(before - 1000) and after == pytest.approx(1000, rel=0.1)
+
+
+def test_hundreds_of_requests_at_once_each_get_their_own_answer(three: Scheduler) -> None:
+    echo = Echo(Plan(calls=2, windows=4, tokens=100))
+
+    async def main() -> list[list[Any]]:
+        asked = [
+            three.run(
+                echo, [item(100 * n + k, windows=1 + (n + k) % 3) for k in range(n % 5 + 1)], 20
+            )
+            for n in range(300)
+        ]
+        return [[found(one) for one in done] for done in await asyncio.gather(*asked)]
+
+    answers = asyncio.run(main())
+    assert answers == [[100 * n + k for k in range(n % 5 + 1)] for n in range(300)]
+    assert (three.waiting, three.tokens) == (0, 0)
+
+
+def test_work_does_in_this_thread_what_a_worker_does() -> None:
+    done = work(item(3, windows=2), Echo())
+    assert (found(done), done.tokens, done.windows) == (3, 20, 2)
+    assert found(work(item(3, fault="content"), Echo())) == "empty_text"

@@ -22,22 +22,26 @@ def test_everything_can_be_set() -> None:
         {
             "TRANSFER_VARIANTS": "distilled-int8, zeroshot",
             "TRANSFER_THREADS": "4",
-            "TRANSFER_QUEUE_ITEMS": "10",
+            "TRANSFER_QUEUE_TOKENS": "10",
+            "TRANSFER_WINDOWS_PER_CALL": "1",
             "TRANSFER_MAX_BODY_BYTES": "100",
             "TRANSFER_BODY_TIMEOUT_S": "0.5",
             "TRANSFER_TIMEOUT_S": "2",
             "TRANSFER_LOCK": "some/lock.json",
+            "TRANSFER_PLANS": "some/plans.json",
             "TRANSFER_PROVIDER": "CPU",
         }
     )
     assert settings == Settings(
         variants=("distilled-int8", "zeroshot"),
         threads=4,
-        queue_items=10,
+        queue_tokens=10,
+        windows_per_call=1,
         max_body_bytes=100,
         body_timeout_s=0.5,
         timeout_s=2.0,
         lock=Path("some/lock.json"),
+        plans=Path("some/plans.json"),
         provider="cpu",
     )
 

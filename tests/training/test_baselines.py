@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from training.baselines import baselines, lead, text_rank
 from training.data import Document
 from training.recipe import Recipe
@@ -31,8 +33,9 @@ def test_text_rank_of_a_short_document_is_the_document() -> None:
     assert text_rank(Document(("Only this.",), key=(0,)), 3) == "Only this."
 
 
-def test_both_are_scored_for_extractive_summaries() -> None:
-    recipe = Recipe(name="x", kind="sentence-extraction", summary_sentences=2)
+@pytest.mark.parametrize("kind", ["sentence-extraction", "seq2seq"])
+def test_both_are_scored_for_summaries(kind: str) -> None:
+    recipe = Recipe(name="x", kind=kind, summary_sentences=2)
     found = baselines(recipe, [ROW, ROW])["baselines"]
     assert sorted(found) == ["lead_2", "textrank"]
     assert found["textrank"]["value"] == 1.0

@@ -62,7 +62,7 @@ def test_a_key_that_is_no_text_is_an_unknown_key() -> None:
         ({"epochs": "many"}, "epochs: 'many' does not fit"),
         ({"student_layers": "0"}, "student_layers"),
         ({"kind": "poetry"}, "kind is 'poetry'; expected one of sequence-classification"),
-        ({"strategy": "magic"}, "strategy is 'magic'; expected one of head, full, lora"),
+        ({"strategy": "magic"}, "strategy is 'magic'; expected one of head, full, lora, scratch"),
         ({"batch_size": 0}, "batch_size is 0; expected at least 1"),
         ({"max_steps": -1}, "max_steps is -1; expected at least 0"),
         ({"alpha": 1.5}, "alpha is 1.5; expected 0 to 1"),
@@ -77,6 +77,18 @@ def test_a_key_that_is_no_text_is_an_unknown_key() -> None:
         ({"out_of_scope_weight": 0.5}, "out_of_scope_weight needs out_of_scope"),
         ({"out_of_scope": "o", "out_of_scope_weight": -1}, "out_of_scope_weight is -1.0; expected"),
         ({"start": "checkpoints/x", "strategy": "lora"}, "start does not go with lora"),
+        ({"start": "checkpoints/x", "strategy": "scratch"}, "start does not go with scratch"),
+        (
+            {"kind": "seq2seq", "decoder_layers": [0], "strategy": "lora"},
+            "decoder_layers does not go with lora",
+        ),
+        (
+            {"kind": "seq2seq", "new_tokens": ["a"], "strategy": "lora"},
+            "new_tokens does not go with lora",
+        ),
+        ({"decoder_layers": [0]}, "decoder_layers is for seq2seq; kind is 'sequence-class"),
+        ({"new_tokens": ["a"]}, "new_tokens is for seq2seq"),
+        ({"cross_attention": "none"}, "cross_attention is 'none'; expected one of copied, random"),
         ({"name": ""}, "name is missing"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, DataCollatorForSeq2Seq, Seq2SeqTrainingArguments
 
 from services.manifest import sha256_of
 from training import seq2seq as module
@@ -19,9 +19,11 @@ from training.checkpoint import read_description
 from training.data import load_data
 from training.distill import distill
 from training.finetune import finetune
+from training.fit import training_arguments
 from training.models import load_model
 from training.recipe import Recipe
-from training.seq2seq import generate, pseudo_labels
+from training.seq2seq import NO_TOKEN, Pairs, SummaryTrainer, generate, pseudo_labels
+from training.strategies import apply_strategy
 
 MakeRecipe = Callable[..., Recipe]
 Teachers = Callable[[str, str], Path]
@@ -131,6 +133,74 @@ def test_a_killed_training_ends_as_if_it_had_not_been_killed(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+# The loss
+
+
+@pytest.fixture(params=[*FAMILIES, "lora"])
+def trainer(
+    request: pytest.FixtureRequest, make_recipe: MakeRecipe, bases: dict[str, Path], tmp_path: Path
+) -> tuple[Any, dict[str, torch.Tensor]]:
+    """A trainer without smoothing, and a batch whose summaries differ in length."""
+    base, strategy = ("bart", "lora") if request.param == "lora" else (request.param, "full")
+    recipe = make_recipe("dialogue", base, strategy=strategy)
+    tokenizer = AutoTokenizer.from_pretrained(bases[base])
+    model = apply_strategy(load_model("seq2seq", bases[base]), recipe).eval()
+    pairs = [("The pump failed at noon.", "It failed."), ("Lunch.", "All had lunch at noon there.")]
+    data = Pairs(pairs, tokenizer, recipe, model.config.decoder_start_token_id)
+    arguments = training_arguments(recipe, tmp_path, 2, False, make=Seq2SeqTrainingArguments)
+    collate = DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=NO_TOKEN)
+    made = SummaryTrainer(
+        lambda model: None,
+        0.0,
+        model=model,
+        args=arguments,
+        train_dataset=data,
+        eval_dataset=data,
+        data_collator=collate,
+    )
+    return made, collate([data[0], data[1]])
+
+
+def test_the_loss_is_the_models_own(trainer: tuple[Any, dict[str, torch.Tensor]]) -> None:
+    made, batch = trainer
+    assert (batch["labels"] == NO_TOKEN).any()
+    theirs = made.model(**batch)
+    theirs.loss.backward()
+    moving = [p for p in made.model.parameters() if p.requires_grad]
+    gradients = [p.grad.clone() for p in moving]
+    made.model.zero_grad()
+    loss, outputs = made.compute_loss(made.model, batch, return_outputs=True)
+    loss.backward()
+    assert loss.item() == pytest.approx(theirs.loss.item(), rel=1e-5)
+    assert all(torch.allclose(p.grad, g, atol=1e-5) for p, g in zip(moving, gradients, strict=True))
+    known = batch["labels"] != NO_TOKEN
+    assert torch.allclose(outputs.logits, theirs.logits[known], atol=1e-5)
+    assert made.model(**batch).logits.shape == theirs.logits.shape  # outside of it all positions
+
+
+def test_labels_are_smoothed_over_real_tokens(
+    trainer: tuple[Any, dict[str, torch.Tensor]],
+) -> None:
+    made, batch = trainer
+    made.label_smoothing = 0.3
+    scores = torch.log_softmax(made.model(**batch).logits, dim=-1)
+    known = batch["labels"] != NO_TOKEN
+    right = scores[known].gather(1, batch["labels"][known][:, None]).mean()
+    expected = -(0.7 * right + 0.3 * scores[known].mean())
+    assert made.compute_loss(made.model, batch).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("start", "dropped"), [("[CLS]", 1), ("[PAD]", 0)])
+def test_a_label_that_repeats_the_start_is_dropped(
+    start: str, dropped: int, make_recipe: MakeRecipe, tiny_bert: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    known = tokenizer("The pump.").input_ids
+    first = tokenizer.convert_tokens_to_ids(start)
+    data = Pairs([("Noon.", "The pump.")], tokenizer, make_recipe("dialogue"), first)
+    assert data[0]["labels"] == known[dropped:]
+
+
 # Distilling
 
 
@@ -178,6 +248,31 @@ def test_the_teacher_writes_its_summaries_once(
     assert pseudo_labels(model, tokenizer, rows, recipe, tmp_path, "one") == first
     with pytest.raises(LookupError):
         pseudo_labels(model, tokenizer, rows, recipe, tmp_path, "another teacher")
+
+
+def test_a_killed_teacher_goes_on_after_the_summaries_that_it_kept(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe("dialogue", "bart")
+    rows = load_data(recipe)["train"][:5]
+    folder, write, written = teachers("dialogue", "bart"), module.generate, []
+    model, tokenizer = load_model("seq2seq", folder), AutoTokenizer.from_pretrained(folder)
+    monkeypatch.setattr(module, "PSEUDO_LABELS_KEPT", 2)
+
+    def die(model: Any, tokenizer: Any, texts: list[str], *rest: Any, **options: Any) -> Any:
+        written.append(texts)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        return write(model, tokenizer, texts, *rest, **options)
+
+    monkeypatch.setattr(module, "generate", die)
+    with pytest.raises(KeyboardInterrupt):
+        pseudo_labels(model, tokenizer, rows, recipe, tmp_path, "one")
+    found = pseudo_labels(model, tokenizer, rows, recipe, tmp_path, "one")
+    assert [len(texts) for texts in written] == [2, 2, 2, 1]  # the first part is read
+    whole = pseudo_labels(model, tokenizer, rows, recipe, tmp_path / "whole", "one")
+    assert found == whole
+    assert [text for text, _ in found] == [row.text for row in rows]
 
 
 def test_a_control_can_be_left_out(

@@ -85,6 +85,38 @@ def test_the_head_is_what_no_base_brings_along(bases: dict[str, Path]) -> None:
     assert head_names(load_model(KINDS[1], bases["bert"])) == ["qa_outputs"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_scratch_draws_everything_anew_but_the_new_head(base: Path, kind: str) -> None:
+    model = load(base, kind)
+    fresh = apply_strategy(model, recipe(kind, "scratch"))
+    assert moved(fresh) == {name for name, _ in model.named_parameters()}
+    theirs, ours = model.state_dict(), apply_strategy(model, recipe(kind, "scratch")).state_dict()
+    heads = ("classifier", "pre_classifier", "qa_outputs")
+    for name, tensor in theirs.items():
+        if name.endswith("weight") and "LayerNorm" not in name and "layer_norm" not in name:
+            assert torch.equal(ours[name], tensor) is name.startswith(heads), name
+
+
+@pytest.mark.parametrize("name", ["bart", "t5"])
+def test_scratch_of_a_generator_keeps_its_shape_and_how_it_writes(
+    name: str, bases: dict[str, Path], make_recipe: Callable[..., Recipe]
+) -> None:
+    model = load(bases[name], "seq2seq")
+    model.generation_config.update(num_beams=3)
+    torch.manual_seed(5)
+    fresh = apply_strategy(model, make_recipe("dialogue", name, strategy="scratch"))
+    assert fresh.generation_config.num_beams == 3
+    assert fresh.get_output_embeddings().weight is fresh.get_input_embeddings().weight
+    shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    assert {key: tensor.shape for key, tensor in fresh.state_dict().items()} == shapes
+    learned = model.get_input_embeddings().weight
+    assert not torch.equal(fresh.get_input_embeddings().weight, learned)
+    torch.manual_seed(5)
+    again = apply_strategy(model, make_recipe("dialogue", name, strategy="scratch"))
+    ours = fresh.state_dict()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in again.state_dict().items())
+
+
 @pytest.mark.parametrize("name", ["bart", "t5"])
 def test_seq2seq_moves_in_full_or_by_lora(
     name: str, bases: dict[str, Path], make_recipe: Callable[..., Recipe]

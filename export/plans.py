@@ -1,0 +1,37 @@
+"""How the variants that are served by default are best called on this machine, measured ahead.
+
+The service measures the others by itself, in a quiet moment.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+import onnxruntime as ort
+
+from services.manifest import read_manifest
+from services.plan import PlanFile
+from services.registry import packaged, variant_path
+from services.runtime import Runtime, choose_provider, plan_key_of
+from services.settings import Settings
+
+
+def measure_missing(tags: Mapping[str, str], settings: Settings) -> list[str]:
+    """Measure the default variants of `tags` that have no plan yet; their "model/variant"."""
+    plans, cores, offered = (
+        PlanFile(settings.plans),
+        settings.threads,
+        ort.get_available_providers(),
+    )
+    measured = []
+    for name in packaged(tags, ()):
+        folder = variant_path(tags[name])
+        manifest = read_manifest(folder)
+        key = plan_key_of(manifest, choose_provider(manifest, settings.provider, offered), cores)
+        if plans.find(key) is None:
+            plan = Runtime.load(folder, settings.provider, cores).measure_plan(cores)
+            plans.keep(key, plan)
+            print(f"{name} is called like this here: {plan}", file=sys.stderr)
+            measured.append(name)
+    return measured

@@ -1,0 +1,132 @@
+"""An encoder-decoder's tokens a second against `transformers.generate` and CTranslate2.
+
+In: a BART-shaped checkpoint (and the int8 graphs exported from it). Out: tokens a second, greedy
+and with 4 beams, one document at a time and eight; how many tokens the engines agree on. Documents
+are the sample reports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from load_tests.peers.figures import Target, at_least, figure
+from load_tests.peers.plan import Plan
+from load_tests.peers.rounds import best, interleaved, ratios
+from load_tests.peers.worker import Worker
+from load_tests.samples import sample_items
+from services.errors import UsageError
+
+Row = dict[str, Any]
+Say = Callable[[str], None]
+
+OURS, TRANSFORMERS, CTRANSLATE2 = "ours", "transformers", "ctranslate2"
+BEAMS, BATCHES = (1, 4), (1, 8)
+NEW_TOKENS = 48
+MAX_SOURCE = 256
+DOCUMENTS = 32
+TARGETS: dict[str, tuple[str, Target]] = {
+    TRANSFORMERS: ("transformers.generate fp32", at_least(3.0, "x transformers.generate fp32")),
+    CTRANSLATE2: ("CTranslate2 int8", at_least(0.5, "x CTranslate2 int8")),
+}
+
+
+def measure(plan: Plan, say: Say) -> Row:
+    """Figures of the peers, and of ours where its graphs are given."""
+    if plan.seq2seq is None or not (plan.seq2seq / "config.json").is_file():
+        raise UsageError(
+            f"--seq2seq names {plan.seq2seq}; expected the folder of a BART-shaped checkpoint.",
+            "Give a folder with config.json, weights and tokenizer.",
+        )
+    folders: dict[str, Path] = {
+        "transformers": plan.seq2seq,
+        "ctranslate2, 1 x 2 threads": plan.seq2seq,
+        "ctranslate2, 2 x 1 threads": plan.seq2seq,
+    }
+    if plan.seq2seq_onnx:
+        folders[OURS] = plan.seq2seq_onnx
+    documents = [body["text"] for body in sample_items("summarize", "", limit=DOCUMENTS)]
+    figures: list[Row] = []
+    details: list[Row] = []
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(Worker("load_tests.peers.generators")) for name in folders
+        }
+        sources = workers[TRANSFORMERS].ask(
+            documents=documents, folder=str(plan.seq2seq), most=MAX_SOURCE
+        )
+        for beams in BEAMS:
+            for batch in BATCHES:
+                say(f"seq2seq: {beams} beam(s), {batch} document(s) at a time")
+                request = {
+                    "sources": sources,
+                    "beams": beams,
+                    "batch": batch,
+                    "new_tokens": NEW_TOKENS,
+                }
+                detail = _observe(plan, workers, folders, request)
+                figures += figures_of(detail)
+                details.append(detail)
+    return {
+        "figures": figures,
+        "details": details,
+        "artifacts": {str(plan.seq2seq.name): _weights(plan.seq2seq)},
+    }
+
+
+def _observe(
+    plan: Plan, workers: Mapping[str, Worker], folders: Mapping[str, Path], request: Row
+) -> Row:
+    written: dict[str, list[list[int]]] = {}
+
+    def phase(name: str, seconds: float) -> float:
+        seen = workers[name].ask(engine=name, folder=str(folders[name]), seconds=seconds, **request)
+        written[name] = seen["written"]
+        return float(seen["tokens_per_s"])
+
+    for name in folders:
+        phase(name, 0.0)  # load
+    rates = interleaved(
+        {name: (lambda name=name: phase(name, plan.seconds)) for name in folders}, plan.rounds
+    )
+    agreements = {name: agreement(written[TRANSFORMERS], ids) for name, ids in written.items()}
+    asked = {name: request[name] for name in ("beams", "batch", "new_tokens")}
+    return {**asked, "rates": rates, "agreements": agreements}
+
+
+def agreement(expected: Sequence[Sequence[int]], written: Sequence[Sequence[int]]) -> float:
+    """Share of the tokens before the first other one, over all documents."""
+    same = total = 0
+    for one, other in zip(expected, written, strict=True):
+        total += len(one)
+        for a, b in zip(one, other, strict=False):
+            if a != b:
+                break
+            same += 1
+    return same / max(total, 1)
+
+
+def figures_of(detail: Row) -> list[Row]:
+    rates = detail["rates"]
+    way = "greedy" if detail["beams"] == 1 else f"{detail['beams']} beams"
+    place = f"{way}, {detail['batch']} document(s) at a time"
+    rows = []
+    if OURS in rates:
+        how = f"the same as fp32 for {detail['agreements'][OURS]:.0%} of the tokens"
+        rows.append(figure(f"seq2seq int8, {place}", rates[OURS], "tokens/s", how=how))
+    for prefix, (words, target) in TARGETS.items():
+        found = {name: values for name, values in rates.items() if name.startswith(prefix)}
+        name = best(found)
+        rows.append(figure(f"{words}, {place}", found[name], "tokens/s", how=name))
+        if OURS in rates:
+            times = ratios(rates[OURS], found[name])
+            rows.append(figure(f"seq2seq int8, {place}, to {words}", times, "x", target))
+    return rows
+
+
+def _weights(folder: Path) -> Row:
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

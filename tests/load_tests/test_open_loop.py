@@ -1,0 +1,92 @@
+"""Requests at a fixed rate: when they are due, and who is charged for a server that stalls."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from load_tests.open_loop import Connection, drive, due_times, http_request
+from load_tests.server import Server, free_port, started
+from tests.load_tests.conftest import tiny_command
+
+
+def plan(server: Server, **changes: Any) -> dict[str, Any]:
+    address = urlsplit(server.url)
+    base = {"host": address.hostname, "port": address.port, "path": "/classify"}
+    base |= {"bodies": [{"text": "a"}], "rate": 100.0, "seconds": 1.0, "connections": 4}
+    return {**base, "arrivals": "constant", "seed": 0, **changes}
+
+
+def test_constant_arrivals_are_equally_far_apart() -> None:
+    assert due_times(4.0, 1.0, "constant", seed=0) == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_random_arrivals_have_the_rate_and_follow_the_seed() -> None:
+    found = due_times(1000.0, 10.0, "poisson", seed=1)
+    assert found == due_times(1000.0, 10.0, "poisson", seed=1)
+    assert found != due_times(1000.0, 10.0, "poisson", seed=2)
+    assert found == sorted(found)
+    assert found[0] > 0 and found[-1] < 10.0
+    assert 9_500 < len(found) < 10_500
+
+
+def test_other_arrivals_are_refused() -> None:
+    with pytest.raises(ValueError, match="bursts"):
+        due_times(1.0, 1.0, "bursts", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("received", "status"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", 200),
+        (b"HTTP/1.1 429 Too Many Requests\r\ncontent-length:2\r\n\r\n{}", 429),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{", 0),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", 0),
+    ],
+)
+def test_an_answer_is_whole_when_its_length_is_there(received: bytes, status: int) -> None:
+    connection = Connection(sock=None)  # type: ignore[arg-type]
+    connection.buffer += received
+    assert connection.answer() == status
+
+
+def test_a_request_says_how_long_its_body_is() -> None:
+    head, _, body = http_request("h", "/classify", {"text": "é"}).partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+
+
+def test_every_request_that_was_due_is_sent_and_counted(tiny_server: Server) -> None:
+    seen = drive(plan(tiny_server))
+    assert seen["due"] == len(seen["latencies_ms"]) == 100
+    assert (seen["achieved"], seen["failures"]) == (1.0, {})
+    assert 0 < seen["latency_ms"]["p50"] <= seen["latency_ms"]["p99"]
+
+
+def test_refusals_are_failures(tiny_server: Server) -> None:
+    seen = drive(plan(tiny_server, path="/summarize", rate=20.0))
+    assert seen["failures"] == {"status 429": 10}
+    assert seen["achieved"] == 0.5
+
+
+def test_a_stalled_server_is_charged_for_all_that_were_due_meanwhile() -> None:
+    """One client that waits for each answer would have seen a single slow one."""
+    port = free_port()
+    with started(tiny_command(port), port, env={}, timeout_s=20) as server:
+        seen: dict[str, Any] = {}
+        runner = threading.Thread(target=lambda: seen.update(drive(plan(server, seconds=3.0))))
+        runner.start()
+        time.sleep(1.0)
+        os.kill(server.pid, signal.SIGSTOP)
+        time.sleep(0.5)
+        os.kill(server.pid, signal.SIGCONT)
+        runner.join()
+    slow = [one for one in seen["latencies_ms"] if one > 100]
+    assert len(slow) >= 20
+    assert max(slow) >= 400
+    assert seen["failures"] == {}

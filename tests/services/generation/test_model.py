@@ -1,0 +1,81 @@
+"""The graphs behind the searches: what a cache holds, and what rows may do in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from services.errors import ArtifactError
+from services.generation.model import Memory, Seq2SeqModel
+from tests.services.writers import Writer
+
+FAMILIES = ("bart", "t5", "pegasus")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_keys_and_values_of_the_source_are_computed_once(
+    family: str, writers: dict[str, Writer]
+) -> None:
+    model, start = writers[family].model, writers[family].start
+    memory = model.encode([[5, 6, 7, 8]])
+    model.step(np.array([start]), memory)
+    source = dict(memory.source)
+    assert {array.shape for array in source.values()} == {(1, 2, 4, 16)}
+    for written in (2, 3, 4):
+        model.step(np.array([9]), memory)
+        assert {array.shape for array in memory.written.values()} == {(1, 2, written, 16)}
+    assert all(memory.source[name] is array for name, array in source.items())
+    assert memory.hidden.size == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_padding_does_not_change_what_is_written(family: str, writers: dict[str, Writer]) -> None:
+    model, start = writers[family].model, writers[family].start
+    sources = [[5, 6, 7], list(range(10, 40))]
+    together, alone = model.encode(sources), model.encode(sources[:1])
+    for tokens in ([start, start], [7, 9], [12, 13]):
+        both = model.step(np.array(tokens), together)
+        one = model.step(np.array(tokens[:1]), alone)
+        np.testing.assert_allclose(both[:1], one, atol=1e-5)
+
+
+def memory_of(owners: list[int], lengths: list[int]) -> Memory:
+    mask = np.array([[1] * n + [0] * (max(lengths) - n) for n in lengths])
+    rows, width = mask.shape
+    return Memory(
+        np.array(owners),
+        mask,
+        np.zeros((rows, 0, 4), np.float32),
+        {"source": np.zeros((rows, 1, width, 1), np.float32)},
+        {"written": np.arange(rows, dtype=np.float32).reshape(rows, 1, 1, 1)},
+    )
+
+
+def test_rows_that_stay_are_not_copied() -> None:
+    memory = memory_of([0, 0], [3, 3])
+    before = memory.written["written"]
+    memory.select(np.array([0, 1]))
+    assert memory.written["written"] is before
+
+
+def test_hypotheses_that_move_take_only_what_they_wrote() -> None:
+    memory = memory_of([0, 0, 1, 1], [3, 3, 2, 2])
+    source = memory.source["source"]
+    memory.select(np.array([1, 1, 2, 3]))
+    assert memory.source["source"] is source
+    assert memory.written["written"].ravel().tolist() == [1, 1, 2, 3]
+
+
+def test_a_source_that_leaves_takes_its_padding_along() -> None:
+    memory = memory_of([0, 1, 2], [9, 2, 4])
+    memory.select(np.array([1, 2]))
+    assert memory.owners.tolist() == [1, 2]
+    assert memory.mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert memory.source["source"].shape == (2, 1, 4, 1)
+    assert memory.written["written"].ravel().tolist() == [1, 2]
+
+
+def test_graphs_of_another_layout_are_refused(writers: dict[str, Writer]) -> None:
+    model = writers["bart"].model
+    with pytest.raises(ArtifactError, match=r"The decoder takes attention_mask, input_ids; exp"):
+        Seq2SeqModel(model._encoder, model._encoder, 1)
