@@ -82,7 +82,37 @@ def parser() -> argparse.ArgumentParser:
     pack = _verb(verbs, "pack", run_pack, "checkpoint to an adapter that ships, with its card")
     pack.add_argument("checkpoint", type=Path)
     pack.add_argument("adapter", type=Path, help="e.g. adapters/intent/full")
-    pack.add_argument("settings", nargs="*", metavar="key=value", help="data=PATH, rank=64")
+    pack.add_argument(
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="data=PATH, rank=64, also=RECIPE=PATH, any key",
+    )
+
+    cards = _verb(verbs, "cards", run_cards, "measure the adapters and write their cards anew")
+    cards.add_argument("data", type=Path, help="folder with the data that export/cards.yaml names")
+    cards.add_argument("models", nargs="*", help="only these models")
+
+    errors = _verb(verbs, "errors", run_errors, "show the rows that a published model gets wrong")
+    errors.add_argument("model", help="a preset's name")
+    errors.add_argument(
+        "settings", nargs="*", metavar="key=value", help="variant=full, most=20, data=PATH, any key"
+    )
+
+    results = _verb(verbs, "results", run_results, "measure what docs/results.md shows")
+    results.add_argument("name", choices=("published", "ways", "tables"))
+    results.add_argument(
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="data=PATH; ways: checkpoint=, loras=DIR",
+    )
+
+    seeds = _verb(verbs, "seeds", run_seeds, "train a recipe and its student with several seeds")
+    seeds.add_argument("recipe", help="a preset or a YAML file")
+    seeds.add_argument(
+        "settings", nargs="*", metavar="key=value", help="seeds=3, out=DIR, data=PATH, any key"
+    )
 
     serve = _verb(verbs, "serve", run_serve, "serve the published variants over REST")
     serve.add_argument("--port", type=int, default=3000)
@@ -145,10 +175,18 @@ def _checkpoint_recipe(checkpoint: Path, keys: Sequence[str]) -> Any:
     return load_recipe(checkpoint / "recipe.yaml", keys)
 
 
-def _rank(text: str) -> int:
+def _number(name: str, text: str) -> int:
     if not text.isdecimal():
-        raise UsageError(f"rank is {text!r}; expected a whole number.", "E.g. rank=64; 0 for int8.")
+        raise UsageError(f"{name} is {text!r}; expected a whole number.", f"E.g. {name}=64.")
     return int(text)
+
+
+def _also(text: str) -> dict[str, Path]:
+    """`news=bbc.jsonl,other=FILE` to recipe -> path."""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    if any(not (name and path) for name, _, path in pairs):
+        raise UsageError(f"also is {text!r}; expected RECIPE=PATH.", "E.g. also=news=bbc.jsonl.")
+    return {name: Path(path) for name, _, path in pairs}
 
 
 # Verbs
@@ -211,29 +249,120 @@ def _print_metrics(options: argparse.Namespace, checkpoint: Path) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     from export.checkpoint import export_checkpoint
-    from training.data import load_data, sample_rows
+    from training.data import sample_rows
+    from training.held_out import held_out
 
-    rows = None
+    held = None
     if not options.unmeasured:
-        rows = load_data(_checkpoint_recipe(options.checkpoint, options.settings))["test"]
+        held = held_out(_checkpoint_recipe(options.checkpoint, options.settings))
     lock = Settings.from_environment().lock
     tags = export_checkpoint(
-        options.checkpoint, WORK / "export", lock, sample_rows, rows, fp16=options.fp16
+        options.checkpoint, WORK / "export", lock, sample_rows, held, fp16=options.fp16
     )
     _print(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
 
 
 def run_pack(options: argparse.Namespace) -> None:
     from export.release import release
-    from training.data import load_data, sample_rows
+    from training.data import sample_rows
+    from training.held_out import held_out
 
-    own, keys = _settings(options.settings, "rank")
-    rank = _rank(own.get("rank", "0"))
-    rows = load_data(_checkpoint_recipe(options.checkpoint, keys))["test"]
-    card = release(options.checkpoint, options.adapter, WORK / "pack", rows, sample_rows, rank)
-    quality = card["quality"]
-    human = "  ".join(f"{name} {quality[name]['value']:.4f}" for name in quality)
-    _print(options, card, f"{options.adapter}: {human}")
+    own, keys = _settings(options.settings, "rank", "also")
+    rank, also = _number("rank", own.get("rank", "0")), _also(own.get("also", ""))
+    held = held_out(_checkpoint_recipe(options.checkpoint, keys), also)
+    card = release(options.checkpoint, options.adapter, WORK / "pack", held, sample_rows, rank)
+    _print(options, card, f"{options.adapter}: {_measured(card)}")
+
+
+def run_cards(options: argparse.Namespace) -> None:
+    from export.cards import rewrite_cards
+    from training.data import sample_rows
+
+    def advance(key: str) -> None:
+        print(f"{key}: measured", file=sys.stderr)
+
+    cards = rewrite_cards(
+        ADAPTERS, options.data, WORK / "pack", sample_rows, options.models, advance=advance
+    )
+    human = "\n".join(f"{key:24} {_measured(card)}" for key, card in cards.items())
+    _print(options, cards, human)
+
+
+def _measured(card: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {found['value']:.4f}" for name, found in card["quality"].items())
+
+
+def run_errors(options: argparse.Namespace) -> None:
+    from export.errors import find_variant, shown, worst_rows
+    from training.held_out import exam
+    from training.recipe import load_recipe
+
+    own, keys = _settings(options.settings, "variant", "most")
+    most, variant = _number("most", own.get("most", "20")), own.get("variant", "distilled-int8")
+    runtime = find_variant(Settings.from_environment().lock, options.model, variant)
+    faults = worst_rows(runtime, exam(load_recipe(options.model, keys)), most)
+    _print(options, {"errors": faults}, shown(faults))
+
+
+def run_results(options: argparse.Namespace) -> None:
+    from export.results import DOCUMENT, write_result, write_tables
+
+    if options.name == "tables":
+        write_tables()
+        _print(options, {"document": str(DOCUMENT)}, str(DOCUMENT))
+        return
+    measure = {"published": _published, "ways": _ways}[options.name]
+    path = write_result(options.name, {**measure(options.settings), **_where()})
+    _print(options, {"record": str(path)}, str(path))
+
+
+def _where() -> dict[str, Any]:
+    """Where a record was measured."""
+    from load_tests.environment import environment
+
+    return {"environment": environment()}
+
+
+def _published(settings: Sequence[str]) -> dict[str, Any]:
+    from export.published import MODEL, measure_published
+    from training.held_out import exam
+    from training.recipe import load_recipe
+
+    found = exam(load_recipe(MODEL, settings))
+    return measure_published(Settings.from_environment().lock, found.rows, found.out_of_scope)
+
+
+def _ways(settings: Sequence[str]) -> dict[str, Any]:
+    from export.ways import compare_ways, find_loras
+    from training.held_out import exam
+
+    own, keys = _settings(settings, "checkpoint", "loras")
+    checkpoint = Path(own.get("checkpoint") or CHECKPOINTS / "intent")
+    loras = find_loras(Path(own["loras"])) if own.get("loras") else []
+    found = exam(_checkpoint_recipe(checkpoint, keys))
+
+    def advance(way: str) -> None:
+        print(f"{way}: measured", file=sys.stderr)
+
+    return compare_ways(checkpoint, loras, WORK / "ways", found, advance=advance)
+
+
+def run_seeds(options: argparse.Namespace) -> None:
+    from export.results import write_tables
+    from training.recipe import load_recipe
+    from training.seeds import run_seeds
+
+    own, keys = _settings(options.settings, "seeds", "out")
+    name = load_recipe(options.recipe, keys).name
+    out = Path(own.get("out") or CHECKPOINTS / "seeds" / name)
+    count = _number("seeds", own.get("seeds", "3"))
+    entry = run_seeds(options.recipe, keys, count, out, progress=sys.stderr.isatty())
+    write_tables()
+    lines = [
+        f"{part}: {entry['metric']} {found['mean']:.4f}, std {found['std']:.4f}"
+        for part, found in entry["parts"].items()
+    ]
+    _print(options, {name: entry}, "\n".join(lines))
 
 
 def run_serve(options: argparse.Namespace) -> int:

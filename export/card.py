@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from export.adapter import read_record
+from export.card_limits import probes_text, weak_spots_text
 from training.checkpoint import Description
 
 LIMITS = {
     "sequence-classification": (
-        "English only. It knows the classes below and nothing else; scores are not calibrated "
-        "probabilities on texts unlike the training data."
+        "English only. It knows its classes and nothing else; on texts unlike the training data "
+        "its scores are worth less than the calibration above says."
     ),
     "question-answering": (
         "English only. It copies spans: it does not reason, count or combine sentences, and it was "
@@ -24,9 +25,11 @@ LIMITS = {
     ),
 }
 
+NO_METRIC = ("metric", "value", "ci_low", "ci_high", "n", "data")  # fields of a record
+
 
 def card_text(adapter: Path, description: Description, card: Mapping[str, Any]) -> str:
-    """Data, licence, recipe, metrics, seeds and limits, as Markdown."""
+    """Data, licence, recipe, metrics, calibration, seeds and limits, as Markdown."""
     size_mb = sum(path.stat().st_size for path in adapter.glob("*.safetensors")) / 1e6
     parts = [
         f"# {description.model}, {description.role}",
@@ -34,9 +37,14 @@ def card_text(adapter: Path, description: Description, card: Mapping[str, Any]) 
         _facts(description, card, read_record(adapter)["method"], size_mb),
         "## Quality",
         _quality(card),
+        *_other_data(card),
+        *_calibration(card),
         *_distillation(card),
-        "## Limits",
+        *_seeds(card),
+        "## What it is bad at",
         LIMITS[description.kind],
+        *weak_spots_text(card.get("weak_spots", {})),
+        *probes_text(card.get("probes", [])),
         "## Made by",
         _commands(description, read_record(adapter)["method"]),
     ]
@@ -80,8 +88,7 @@ def _quality(card: Mapping[str, Any]) -> str:
             f"| {precision} | {found['metric']} | {found['value']:.4f} | "
             f"{found['ci_low']:.4f} to {found['ci_high']:.4f} | {found['n']} |"
         )
-    known = {"metric", "value", "ci_low", "ci_high", "n", "data"}
-    extra = {k: v for k, v in card["quality"]["fp32"].items() if k not in known}
+    extra = {k: v for k, v in card["quality"]["fp32"].items() if k not in NO_METRIC}
     loss = card["int8_loss"]
     lines += [
         "",
@@ -93,6 +100,48 @@ def _quality(card: Mapping[str, Any]) -> str:
     for name, found in card.get("baselines", {}).items():
         lines.append(f"Without training, {name}: {found['value']:.4f}.")
     return "\n".join(lines)
+
+
+def _other_data(card: Mapping[str, Any]) -> list[str]:
+    """Quality on rows besides the test split, beside what needs no training."""
+    if not card.get("also"):
+        return []
+    parts = ["## On other data"]
+    for found in card["also"].values():
+        rows = {**found["quality"], **found["baselines"]}
+        metrics = [name for name in next(iter(rows.values())) if name not in NO_METRIC]
+        first = next(iter(rows.values()))["metric"]
+        lines = [f"{found['data']}, {next(iter(rows.values()))['n']} rows:", ""]
+        lines.append(f"| | {first} | 95 % interval | {' | '.join(metrics)} |")
+        lines.append("|---" * (3 + len(metrics)) + "|")
+        for name, one in rows.items():
+            values = " | ".join(f"{one[m]:.4f}" if m in one else "-" for m in metrics)
+            interval = f"{one['ci_low']:.4f} to {one['ci_high']:.4f}"
+            lines.append(f"| {name} | {one['value']:.4f} | {interval} | {values} |")
+        parts.append("\n".join(lines))
+    return parts
+
+
+def _calibration(card: Mapping[str, Any]) -> list[str]:
+    if not card.get("calibration"):
+        return []
+    lines = [
+        "Expected calibration error (15 bins) of the scores before and after they were calibrated "
+        "on held-out rows; 0.02 means that a score is 2 points off on average.",
+        "",
+        "| precision | score of | scores | before | after |",
+        "|---|---|---|---|---|",
+    ]
+    sets = {"": card["calibration"]}
+    sets |= {f", {name}": found["calibration"] for name, found in card.get("also", {}).items()}
+    for name, by_precision in sets.items():
+        for precision, found in by_precision.items():
+            for one in found:
+                lines.append(
+                    f"| {precision}{name} | {one['of']} | {one['n']:,} | {one['before']:.4f} | "
+                    f"{one['after']:.4f} |"
+                )
+    return ["## Calibration", "\n".join(lines)]
 
 
 def _distillation(card: Mapping[str, Any]) -> list[str]:
@@ -111,6 +160,20 @@ def _distillation(card: Mapping[str, Any]) -> list[str]:
             f"{verdict} by {gain['value']:+.4f} ({gain['ci_low']:+.4f} to {gain['ci_high']:+.4f})."
         )
     return ["## Distillation", text]
+
+
+def _seeds(card: Mapping[str, Any]) -> list[str]:
+    found = card.get("seeds")
+    if not found:
+        return []
+    told = [
+        f"{part} {spread['mean']:.4f} (standard deviation {spread['std']:.4f})"
+        for part, spread in found["parts"].items()
+    ]
+    return [
+        f"Trained with {len(found['seeds'])} seeds on the same rows, {found['metric']} of the "
+        f"checkpoints on test: {'; '.join(told)}."
+    ]
 
 
 def _commands(description: Description, method: str) -> str:

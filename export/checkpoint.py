@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from export.adapter import read_metrics
 from export.build import RowsOf, checkpoint_source
@@ -12,6 +10,7 @@ from export.publish import publish, refuse_name, write_lock
 from export.release import measure_release
 from export.variants import export_variants
 from training.checkpoint import read_description
+from training.held_out import HeldOut
 
 
 def export_checkpoint(
@@ -19,19 +18,18 @@ def export_checkpoint(
     work: Path,
     lock: Path,
     rows_of: RowsOf,
-    test_rows: Sequence[Any] | None,
+    held: HeldOut | None,
     fp16: bool = False,
 ) -> dict[str, str]:
-    """Export, verify, measure on `test_rows` (None: not), publish; "model/variant" -> tag."""
+    """Export, verify, measure on `held` (None: not), publish; "model/variant" -> tag."""
     description = read_description(checkpoint)
     metrics = read_metrics(checkpoint)
     refuse_name(description.model)
     source = checkpoint_source(checkpoint, metrics, rows_of)
     folders = export_variants(source, work, fp16)
-    if test_rows is not None:
-        data = metrics["test"].get("data", "test split")
-        quality = measure_release(folders, test_rows, description, data)
-        source = checkpoint_source(checkpoint, {**metrics, **quality}, rows_of)
+    if held is not None:
+        measured = measure_release(folders, description, held)
+        source = checkpoint_source(checkpoint, {**metrics, **measured}, rows_of)
         folders = export_variants(source, work, fp16)
     tags = {f"{description.model}/{folder.name}": publish(folder) for folder in folders}
     write_lock(lock, tags)

@@ -20,8 +20,8 @@ from tests.services import tiny
 
 ROOT = Path(__file__).parents[1]
 VERBS = (
-    *("build", "train", "distill", "export", "pack", "serve", "demo"),
-    *("predict", "compare", "bench", "models", "doctor"),
+    *("build", "train", "distill", "export", "pack", "cards", "serve", "demo"),
+    *("errors", "results", "seeds", "predict", "compare", "bench", "models", "doctor"),
 )
 PUBLISHED = [
     *(("intent", "full"), ("intent", "distilled-int8"), ("emotion", "full")),
@@ -378,6 +378,32 @@ def test_a_folder_that_is_no_checkpoint(empty, run, verb):
 def test_a_rank_that_is_no_number(empty, run):
     result = run("pack", empty / "nothing", empty / "adapters" / "a" / "full", "rank=many")
     refused(result, 2, "rank is 'many'; expected a whole number")
+
+
+@pytest.mark.parametrize("text", ["news", "news=", "=x", "news=x,y"])
+def test_other_data_without_its_path(empty, run, text):
+    result = run("pack", empty / "nothing", empty / "adapters" / "a" / "full", f"also={text}")
+    refused(result, 2, f"also is '{text}'; expected RECIPE=PATH")
+
+
+def test_errors_of_a_variant_that_is_not_there(published, run):
+    result = run("errors", "intent", "variant=huge")
+    refused(result, 2, "intent/huge is not published", "There are emotion/full")
+
+
+def test_ways_of_loras_that_are_not_there(empty, run):
+    result = run("results", "ways", f"checkpoint={empty}", f"loras={empty}")
+    refused(result, 2, "holds no finished checkpoint", "strategy=lora")
+
+
+@pytest.mark.parametrize("name", ["seeds", "most"])
+def test_numbers_that_are_none(published, run, name):
+    verb = {"seeds": ["seeds", "intent"], "most": ["errors", "intent"]}[name]
+    refused(run(*verb, f"{name}=many"), 2, f"{name} is 'many'; expected a whole number")
+
+
+def test_cards_of_a_model_that_is_not_there(empty, run):
+    refused(run("cards", empty / "data", "nope"), 2, "No adapter for nope")
 
 
 def test_a_wrong_setting_of_the_environment(empty, run, monkeypatch):

@@ -17,6 +17,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "export": (
         *("export", "services", "training.evaluate", "training.bases"),
         *("training.checkpoint", "training.models"),  # the format of checkpoints, their loading
+        *("training.held_out", "training.decoding"),  # what judges them, and on which rows
+        *("training.calibration_error", "training.weak_spots", "training.spread"),
     ),
     "load_tests": ("load_tests", "services"),
 }

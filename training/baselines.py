@@ -13,7 +13,7 @@ from sumy.parsers.plaintext import PlaintextParser
 from sumy.summarizers.text_rank import TextRankSummarizer
 
 from training.data import Document
-from training.evaluate import score_summaries
+from training.evaluate import score_summaries, summary_length
 from training.recipe import Recipe
 
 
@@ -34,10 +34,12 @@ def baselines(recipe: Recipe, rows: Sequence[Any]) -> dict[str, Any]:
     """The part "baselines" of `metrics.json`, for the kinds that have an untrained way."""
     if recipe.task != "summarize":
         return {}
-    count = recipe.summary_sentences
+    counts = [summary_length(row, recipe.summary_sentences) for row in rows]
+    leads = [lead(row, count) for row, count in zip(rows, counts, strict=True)]
+    ranked = [text_rank(row, count) for row, count in zip(rows, counts, strict=True)]
     found = {
-        f"lead_{count}": score_summaries(rows, [lead(row, count) for row in rows]).record(),
-        "textrank": score_summaries(rows, [text_rank(row, count) for row in rows]).record(),
+        f"lead_{recipe.summary_sentences or 'k'}": score_summaries(rows, leads).record(),
+        "textrank": score_summaries(rows, ranked).record(),
     }
     return {"baselines": found}
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
-from services.tasks.base import Encoded, Outputs, logsumexp
+from services.tasks.base import Encoded, Outputs
 from services.tasks.classify import Classify
 from services.tasks.kinds import Task
 from services.tasks.qa import AnswerQuestions
@@ -78,7 +79,7 @@ def class_temperature(logits: Floats, truth: NDArray[np.int64]) -> float:
     smooth = 1.0 / (len(logits) + 2)
     own = logits[np.arange(len(logits)), truth]
     target = (1 - smooth) * own + smooth * logits.mean(axis=1)
-    return _least(lambda t: float((logsumexp(logits / t) - target / t).mean()))
+    return _least(lambda t: float((logsumexp(logits / t, axis=1) - target / t).mean()))
 
 
 def binary_temperature(logits: Floats, truth: Bools) -> float:
@@ -122,7 +123,7 @@ def _calibrate_one_label(
         task.settings, temperature=temperature, scope_bias=0.0, scope_temperature=0.0
     )
     if not inside.all():
-        energy = logsumexp(logits / temperature)
+        energy = logsumexp(logits / temperature, axis=1)
         bias, scale = platt(energy, inside, 1 - OUT_OF_SCOPE_SHARE)
         settings = replace(settings, scope_bias=bias, scope_temperature=scale)
     return Classify(task.tokenizer, settings)

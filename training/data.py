@@ -93,10 +93,10 @@ def load_data(recipe: Recipe) -> Splits:
         _refuse_unseen_labels(splits, recipe.out_of_scope)
     _refuse_nothing_to_learn(splits["train"], recipe)
     if recipe.null_ratio:
-        splits["train"] = with_null_questions(splits["train"], recipe.null_ratio, recipe.seed)
-        splits["dev"] = with_null_questions(splits["dev"], recipe.null_ratio, recipe.seed)
+        splits["train"] = with_null_questions(splits["train"], recipe.null_ratio, recipe.rows_seed)
+        splits["dev"] = with_null_questions(splits["dev"], recipe.null_ratio, recipe.rows_seed)
     limits = {"train": recipe.train_rows, "dev": recipe.dev_rows, "test": recipe.test_rows}
-    return {split: sample(splits[split], most, recipe.seed) for split, most in limits.items()}
+    return {split: sample(splits[split], most, recipe.rows_seed) for split, most in limits.items()}
 
 
 SAMPLES = {
@@ -110,7 +110,7 @@ def sample_rows(kind: str, at_most: int = 120) -> list[Any]:
     """Rows of the sample data that ships: what graphs are verified on."""
     recipe = load_recipe(SAMPLES[kind])
     splits = load_data(replace(recipe, data=str(ROOT / recipe.data)))
-    return sample([row for rows in splits.values() for row in rows], at_most, recipe.seed)
+    return sample([row for rows in splits.values() for row in rows], at_most, recipe.rows_seed)
 
 
 def rows_for(kind: str, path: Path, multi_label: bool = False) -> list[Any]:
@@ -290,10 +290,10 @@ def complete_splits(found: Splits, recipe: Recipe) -> Splits:
         )
     test = found.get("test")
     if test is None:
-        train, test = hold_out(train, HELD_OUT, recipe.seed, "test")
+        train, test = hold_out(train, HELD_OUT, recipe.rows_seed, "test")
     dev = found.get("dev")
     if dev is None:
-        train, dev = hold_out(train, HELD_OUT, recipe.seed, "dev")
+        train, dev = hold_out(train, HELD_OUT, recipe.rows_seed, "dev")
     splits = {"train": train, "dev": dev, "test": test}
     for name, rows in splits.items():
         if not rows:

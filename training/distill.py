@@ -37,7 +37,6 @@ from training.evaluate import Evaluation, run
 from training.features import Feature, features
 from training.finetune import (
     class_names,
-    decoding_rows,
     dev_scorer,
     label_shares,
     record_checkpoint,
@@ -46,6 +45,7 @@ from training.finetune import (
     trainable_rows,
 )
 from training.fit import fit
+from training.held_out import dev_rows
 from training.models import (
     TorchRunner,
     build_student,
@@ -101,7 +101,7 @@ def distill(
         if control
         else None
     )
-    scorer = dev_scorer(task, decoding_rows(splits, recipe), recipe)
+    scorer = dev_scorer(task, dev_rows(splits, recipe), recipe)
     student = apply_strategy(student, recipe)
     trainable = count_parameters(student, trainable=True)
     set_seed(recipe.seed)
@@ -177,7 +177,7 @@ def train_control(
     if recipe.multi_label:
         start_at_frequencies(base, label_shares(splits["train"], parent.labels))
     model = apply_strategy(build_student(base, recipe.student_layers), recipe)
-    scorer = dev_scorer(task, decoding_rows(splits, recipe), recipe)
+    scorer = dev_scorer(task, dev_rows(splits, recipe), recipe)
     trained = fit(model, windows, recipe, folder, scorer, task.tokenizer.pad_id, progress=progress)
     save_control(model, trained, folder)
     return model
@@ -201,6 +201,6 @@ def _compare(
 
 def _tested(recipe: Recipe, model: Any, task: Task, splits: Splits) -> Evaluation:
     infer = TorchRunner(model, recipe.kind, task.tokenizer.pad_id)
-    rows = decoding_rows(splits, recipe)
+    rows = dev_rows(splits, recipe)
     chosen = choose_decoding(task, rows, *run(task, rows, infer), recipe.out_of_scope)
     return score_test(chosen, splits, infer, recipe)

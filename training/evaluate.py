@@ -267,8 +267,8 @@ def _score_sentences(
     summary_sentences: int,
 ) -> Evaluation:
     results = [
-        task.decode(item, out, max_sentences=summary_sentences)
-        for item, out in zip(encoded, outputs, strict=True)
+        task.decode(item, out, max_sentences=summary_length(row, summary_sentences))
+        for row, item, out in zip(rows, encoded, outputs, strict=True)
     ]
     answers = [tuple(s["start"] for s in result["sentences"]) for result in results]
     return score_summaries(rows, [result["summary"] for result in results], answers)
@@ -294,6 +294,11 @@ def score_summaries(
         list(summaries if answers is None else answers),
         {"rouge2": float(table[:, 1].mean()), "rougeLsum": float(table[:, 2].mean())},
     )
+
+
+def summary_length(row: Document, sentences: int) -> int:
+    """How many sentences a summary of `row` may have: as many as its key sentences for 0."""
+    return sentences or max(1, len(row.key))
 
 
 def references_of(row: Document) -> list[str]:

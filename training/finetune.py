@@ -33,6 +33,7 @@ from training.evaluate import Evaluation, evaluate, run, score, truth_matrix
 from training.features import features
 from training.fit import Scorer, fit
 from training.grow import grow
+from training.held_out import decoding_rows, dev_rows
 from training.models import (
     TorchRunner,
     count_parameters,
@@ -70,7 +71,7 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
     rows = trainable_rows(splits["train"], recipe)
-    scorer = dev_scorer(task, decoding_rows(splits, recipe), recipe)
+    scorer = dev_scorer(task, dev_rows(splits, recipe), recipe)
     trained = fit(
         model, features(task, rows), recipe, out, scorer, tokenizer.pad_id, progress=progress
     )
@@ -141,14 +142,6 @@ def trainable_rows(rows: Sequence[Any], recipe: Recipe) -> list[Any]:
     if not recipe.out_of_scope or recipe.out_of_scope_weight:
         return list(rows)
     return [row for row in rows if row.labels[0] != recipe.out_of_scope]
-
-
-def decoding_rows(splits: Splits, recipe: Recipe) -> list[Any]:
-    """Dev rows, and the training rows outside of every class where no step is taken on them."""
-    if not recipe.out_of_scope or recipe.out_of_scope_weight:
-        return splits["dev"]
-    outside = [row for row in splits["train"] if row.labels[0] == recipe.out_of_scope]
-    return [*splits["dev"], *outside]
 
 
 def dev_scorer(task: Task, rows: Sequence[Any], recipe: Recipe) -> Scorer:

@@ -56,6 +56,7 @@ def read_source(recipe: Recipe) -> dict[str, list[Record]]:
         raw = _read_splits(path, recipe)
     else:
         raw = _read_hub(recipe)
+    raw = {split: _kept(records, recipe) for split, records in raw.items()}
     return {split: _renamed(records, recipe) for split, records in _choose(raw, recipe).items()}
 
 
@@ -128,7 +129,31 @@ def _read_splits(path: Path, recipe: Recipe) -> dict[str, list[Record]]:
                 for split, rows in content.items()
                 if isinstance(rows, list)
             }
-    return {"train": list(_read_file(path, recipe))}
+    records = list(_read_file(path, recipe))
+    return _by_column(records, recipe.split_column) if recipe.split_column else {"train": records}
+
+
+def _by_column(records: list[Record], column: str) -> dict[str, list[Record]]:
+    """Splits by the name that each row gives; a row without one is a fault of the first split."""
+    splits: dict[str, list[Record]] = {}
+    for record in records:
+        name = record.fields.get(column)
+        if isinstance(name, str) and name:
+            splits.setdefault(name, []).append(record)
+        else:
+            fault = record.fault or f"{column} is {name!r}; expected the name of a split"
+            splits.setdefault("train", []).append(Record(record.where, {}, fault))
+    return splits
+
+
+def _kept(records: list[Record], recipe: Recipe) -> list[Record]:
+    """Without the rows that say of themselves that they are to be skipped."""
+    skip = recipe.skip_column
+    return [record for record in records if not (skip and _true(record.fields.get(skip)))]
+
+
+def _true(value: Any) -> bool:
+    return value is True or str(value).strip().lower() in ("true", "yes", "1")
 
 
 def _pair(where: str, row: Any) -> Record:

@@ -40,7 +40,7 @@ LEAST = {
     "lora_alpha": 1,
     "max_tokens": 1,
     "max_target_tokens": 1,
-    "summary_sentences": 1,
+    "summary_sentences": 0,
     "max_steps": 0,
     "patience": 0,
     "stride": 0,
@@ -75,6 +75,8 @@ class Recipe:
     columns: our field -> the data's column (a name, or a position in files without a header; for
         references also a list of names, of which those that a row has count)
     splits: train/dev/test -> the data's names (a name or a list); dev is cut from train if absent
+    split_column: of a single file: the column that names each row's split
+    skip_column: rows where this column is true are left out, e.g. known duplicates
     label_separator: splits one cell into several labels (multi-label)
     label_names: file beside the data, or list, that turns label numbers into names
     out_of_scope: the label that means "none of these": never trained as a class, used to set the
@@ -82,10 +84,15 @@ class Recipe:
     out_of_scope_weight: weight of a loss that makes the model undecided about training rows out of
         scope (outlier exposure, Hendrycks et al. 2019; 0: they are not trained on, and help to set
         the threshold)
+    calibration_data: qa: a file of questions with and without an answer; the half of its articles
+        that a hash picks chooses when no answer is given, the other half is only reported
     null_ratio: qa: questions without an answer added per question, each with another paragraph of
         the same article
-    train_rows, dev_rows, test_rows: use at most that many (0: all), drawn by seed
-    summary_sentences: sentences in a summary when the summarizer is evaluated
+    train_rows, dev_rows, test_rows: use at most that many (0: all), drawn by data_seed
+    data_seed: draws rows, cuts splits and makes null questions (empty: like `seed`); fixed, it lets
+        trainings with other seeds learn from and be scored on the same rows
+    summary_sentences: sentences in a summary when the summarizer is evaluated (0: as many as the
+        row has key sentences)
     strategy: head (only the new layers), full, lora, or scratch: the shape of the base with random
         weights, the control that says what the transfer is worth
     decoder_layers: seq2seq on an encoder base: the layers of it that a decoder is grown from, in
@@ -122,11 +129,14 @@ class Recipe:
     data_attribution: str = ""
     columns: dict[str, str | int | list[str]] = field(default_factory=dict)
     splits: dict[str, str | list[str]] = field(default_factory=dict)
+    split_column: str = ""
+    skip_column: str = ""
     label_separator: str = "|"
     label_names: str | list[str] = ""
     out_of_scope: str = ""
     out_of_scope_weight: float = 0.0
     multi_label: bool = False
+    calibration_data: str = ""
     null_ratio: float = 0.0
     train_rows: int = 0
     dev_rows: int = 0
@@ -159,6 +169,7 @@ class Recipe:
     attention: str = ""
     gradient_checkpointing: bool = False
     seed: int = 7
+    data_seed: int | None = None
     student_layers: list[int] = field(default_factory=list)
     temperature: float = 2.0
     alpha: float = 0.7
@@ -169,9 +180,15 @@ class Recipe:
         return TASK_OF_KIND[self.kind]
 
     @property
+    def rows_seed(self) -> int:
+        """The seed of everything that is drawn from the data."""
+        return self.seed if self.data_seed is None else self.data_seed
+
+    @property
     def digest(self) -> str:
         """sha256 of the resolved recipe; where the data lies does not count."""
         content = {**asdict(self), "data": "", "start": bool(self.start)}
+        content["calibration_data"] = bool(self.calibration_data)
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
     def save(self, path: Path) -> None:
@@ -304,4 +321,6 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         faults.append(
             "out_of_scope_weight needs out_of_scope: the label of the rows that it is for"
         )
+    if values.get("calibration_data") and values.get("kind") != "question-answering":
+        faults.append("calibration_data is for question-answering alone; others calibrate on dev")
     return faults

@@ -1,4 +1,4 @@
-"""What all tasks share: the encoded item, and three small formulas."""
+"""What all tasks share: the encoded item, and two small formulas."""
 
 from __future__ import annotations
 
@@ -38,10 +38,3 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     shifted = np.asarray(logits, np.float64)
     exponents = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
-
-
-def logsumexp(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Over the last axis, in float64; with a minus before it, the energy of Liu et al. 2020."""
-    values = np.asarray(logits, np.float64)
-    largest = values.max(axis=-1)
-    return np.asarray(largest + np.log(np.exp(values - largest[..., None]).sum(axis=-1)))

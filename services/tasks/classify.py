@@ -8,13 +8,14 @@ Graph: input_ids, attention_mask, token_type_ids? -> logits (windows, labels).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.tasks.base import Encoded, Outputs, Result, logsumexp, sigmoid, softmax
+from services.tasks.base import Encoded, Outputs, Result, sigmoid, softmax
 from services.windows import LongText, TextTokenizer, checked_tokens, limit
 
 
@@ -63,7 +64,10 @@ class Classify:
         logits = self.logits(encoded, outputs) / self.settings.temperature
         if self.settings.multi_label:
             return sigmoid(logits)
-        return softmax(logits) * self._inside(logits)
+        probabilities = softmax(logits)
+        if not self.settings.scope_temperature:
+            return probabilities
+        return probabilities * self._inside(logits, probabilities)
 
     def logits(self, encoded: Encoded, outputs: Sequence[Outputs]) -> NDArray[np.float64]:
         """(labels,) of the whole text, as the graph gives them.
@@ -71,7 +75,7 @@ class Classify:
         Windows are merged by the mean of their logits, weighted by length; for several labels by
         the maximum, because one passage is enough to show an emotion.
         """
-        if len(outputs) == 1 and not self.settings.multi_label:
+        if len(outputs) == 1:
             return np.asarray(outputs[0]["logits"], np.float64)
         logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
         if self.settings.multi_label:
@@ -79,12 +83,12 @@ class Classify:
         lengths = [window.content[1] - window.content[0] for window in encoded.windows]
         return np.asarray(np.average(logits, axis=0, weights=lengths))
 
-    def _inside(self, scaled: NDArray[np.float64]) -> NDArray[np.float64] | float:
-        """Probability that any of the labels is meant, from logits divided by the temperature."""
-        if not self.settings.scope_temperature:
-            return 1.0
-        distance = logsumexp(scaled) - self.settings.scope_bias
-        return sigmoid(distance / self.settings.scope_temperature)
+    def _inside(self, scaled: NDArray[np.float64], softmaxed: NDArray[np.float64]) -> float:
+        """Probability that any label is meant, from logits divided by the temperature."""
+        best = int(scaled.argmax())
+        energy = scaled[best] - math.log(softmaxed[best])  # logsumexp, once it is summed up
+        distance = (energy - self.settings.scope_bias) / self.settings.scope_temperature
+        return 1.0 / (1.0 + math.exp(-min(max(distance, -60.0), 60.0)))
 
     def decode(
         self,

@@ -15,8 +15,10 @@ from services.manifest import read_manifest
 from services.registry import read_lock, variant_path
 from tests.export.models import LABELS, write_checkpoint
 from training.data import LabelledText, sample_rows
+from training.held_out import Exam, HeldOut
 
 ROWS = [LabelledText(row.text, (LABELS[0],)) for row in sample_rows("sequence-classification")]
+HELD = HeldOut(ROWS, Exam("made up", ROWS))
 
 
 @pytest.fixture
@@ -27,9 +29,9 @@ def checkpoint(bases, tmp_path):
     return made
 
 
-def exported(checkpoint, tmp_path, rows=None):
+def exported(checkpoint, tmp_path, held=None):
     lock = tmp_path / "lock.json"
-    return export_checkpoint(checkpoint, tmp_path / "work", lock, sample_rows, rows)
+    return export_checkpoint(checkpoint, tmp_path / "work", lock, sample_rows, held)
 
 
 def test_it_is_published_beside_the_others(checkpoint, tmp_path, home):
@@ -44,7 +46,7 @@ def test_measured_on_test_rows_its_quality_is_in_the_manifest(checkpoint, tmp_pa
     monkey = pytest.MonkeyPatch()
     monkey.setattr(export.release, "MAX_LOSS", 1.0)
     with monkey.context():
-        tags = exported(checkpoint, tmp_path, ROWS)
+        tags = exported(checkpoint, tmp_path, HELD)
     monkey.undo()
     found = [read_manifest(variant_path(tag)).quality for tag in tags.values()]
     assert [quality.metric for quality in found] == ["accuracy", "accuracy"]
@@ -57,7 +59,7 @@ def test_a_failed_gate_publishes_nothing(checkpoint, tmp_path, home, monkeypatch
 
     monkeypatch.setattr(export.release, "MAX_LOSS", -2.0)
     with pytest.raises(GateError, match="int8 of tiny full loses"):
-        exported(checkpoint, tmp_path, ROWS)
+        exported(checkpoint, tmp_path, HELD)
     assert not (tmp_path / "lock.json").exists()
     assert bentoml.models.list() == []
 

@@ -323,3 +323,27 @@ def test_data_that_is_nowhere(monkeypatch: pytest.MonkeyPatch, reason: str) -> N
     assert (reason.splitlines() or ["ConnectionError"])[0] in e.value.message
     assert "second line" not in e.value.message
     assert "data=PATH" in e.value.hint
+
+
+def test_rows_may_name_their_split_and_ask_to_be_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [
+        '{"text": "a", "label": "x", "part": "learn", "copy": false}',
+        '{"text": "b", "label": "x", "part": "test", "copy": true}',
+        '{"text": "c", "label": "x", "part": "test"}',
+        '{"text": "d", "label": "x"}',
+    ]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    splits = {"train": ["learn", "train"], "test": "test"}
+    found = read_source(recipe(path, splits=splits, split_column="part", skip_column="copy"))
+    texts = {split: [record.fields.get("text") for record in r] for split, r in found.items()}
+    assert texts == {"train": ["a", None], "test": ["c"]}
+    assert found["train"][1].fault == "part is None; expected the name of a split"
+
+
+@pytest.mark.parametrize("said", ["true", "True", "1", "yes"])
+def test_csv_says_skip_in_words(tmp_path: Path, said: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"text,label,copy\na,x,{said}\nb,x,false\nc,x,\n", encoding="utf-8")
+    found = read_source(recipe(path, skip_column="copy"))
+    assert [record.fields["text"] for record in found["train"]] == ["b", "c"]

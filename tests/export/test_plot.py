@@ -1,0 +1,43 @@
+"""The plot is an SVG that shows every point at its place."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from export.plot import Axes, Point, scatter
+
+POINTS = [
+    Point(0.5, 0.90, 0.89, 0.91, "svd-8", "svd"),
+    Point(4.0, 0.95, 0.94, 0.96, "svd-64", "svd"),
+    Point(90.0, 0.951, 0.945, 0.957, "whole <all>", "whole"),
+]
+
+
+def marks(svg: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in re.findall(r'<circle cx="(.+?)" cy="(.+?)"', svg)]
+
+
+def test_it_is_well_formed_and_names_every_point():
+    svg = scatter(POINTS, "Ways", "megabytes", "accuracy")
+    texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
+    assert {"Ways", "megabytes", "accuracy", "svd-8", "whole <all>"} <= set(texts)
+    assert {"0.5", "1", "10", "100"} <= set(texts)  # decades, and steps between
+    assert svg == scatter(POINTS, "Ways", "megabytes", "accuracy")
+
+
+def test_larger_is_to_the_right_and_better_is_higher():
+    small, middle, whole = marks(scatter(POINTS, "Ways", "x", "y"))
+    assert small[0] < middle[0] < whole[0]
+    assert small[1] > middle[1] > whole[1]
+
+
+def test_equal_factors_are_equally_far():
+    axes = Axes((1.0, 100.0), (0.0, 1.0))
+    assert axes.x(10) - axes.x(1) == pytest.approx(axes.x(100) - axes.x(10))
+
+
+def test_one_point_alone_can_be_drawn():
+    assert len(marks(scatter([Point(1, 0.5, 0.5, 0.5, "a", "a")], "t", "x", "y"))) == 1
