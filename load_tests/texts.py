@@ -1,46 +1,49 @@
 """Texts of a given length, made of the sample data of this repository: what servers are asked.
 
-In: `training/samples/`. Out: at least 100 different texts of exactly so many words, and questions
-with contexts of 120 to 150 words. A cycle of different texts, so that a server that remembers its
-last answers or merges equal requests gains nothing. Used by `load_tests.peers`.
+In: `training/samples/`. Out: different texts of exactly so many words, and questions with contexts
+of 120 to 150 words. There are twice as many texts as 32 connections of 32 texts have in flight, and
+no two lists share one: a server that remembers answers, or computes equal texts that are in flight
+only once, gains nothing. Used by `load_tests.peers` and `load_tests.profile_request`.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import re
-from collections.abc import Iterator, Sequence
-from itertools import cycle, islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 from load_tests.samples import FOLDER
 from services.errors import UsageError
 
 SHORT_WORDS, LONG_WORDS = 8, 120
-LEAST_TEXTS = 100
+LEAST_TEXTS = 2 * 32 * 32
+SEED = 0
 CONTEXT_WORDS = (120, 150)
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def short_texts(folder: Path = FOLDER) -> list[str]:
-    """Sentences and questions of exactly 8 words; as long as most of what an intent model reads."""
-    found = dict.fromkeys(
-        text
-        for text in (*_sentences(folder), *(question for question, _ in _questions(folder)))
-        if len(text.split()) == SHORT_WORDS
+    """Runs of exactly 8 words within a sentence or question, many of them a whole one."""
+    runs = (
+        " ".join(words[first : first + SHORT_WORDS])
+        for words in map(str.split, _sentences(folder))
+        for first in range(0, len(words) - SHORT_WORDS + 1, SHORT_WORDS)
     )
-    return _enough(list(found), folder)
+    return _enough(runs, folder)
 
 
 def long_texts(folder: Path = FOLDER) -> list[str]:
-    """Texts of exactly 120 words: sentences of the reports, each text beginning at another one."""
-    words = [sentence.split() for sentence in dict.fromkeys(_report_sentences(folder))]
-    texts = [
-        " ".join(islice((word for sentence in words[first:] for word in sentence), LONG_WORDS))
-        for first in range(0, len(words), 4)
-    ]
-    return _enough([text for text in texts if len(text.split()) == LONG_WORDS], folder)
+    """Texts of exactly 120 words: sentences that follow each other, from every one on."""
+    words = [sentence.split() for sentence in _sentences(folder)]
+    runs = (
+        list(islice(chain.from_iterable(words[first : first + LONG_WORDS]), LONG_WORDS))
+        for first in range(len(words))
+    )
+    return _enough((" ".join(run) for run in runs if len(run) == LONG_WORDS), folder)
 
 
 def questions_with_contexts(folder: Path = FOLDER) -> list[tuple[str, str]]:
@@ -93,37 +96,33 @@ def squad_questions(path: Path, limit: int = 500) -> list[tuple[str, str]]:
 
 
 def groups(texts: Sequence[str], size: int) -> list[list[str]]:
-    """As many lists of `size` texts as there are texts, each beginning at another one."""
-    doubled = [*texts, *texts]
-    return [doubled[first : first + size] for first in range(len(texts))]
+    """Lists of `size` texts that share none; what is left over is left out."""
+    return [list(texts[i : i + size]) for i in range(0, len(texts) - size + 1, size)]
 
 
-def _enough(texts: list[str], folder: Path) -> list[str]:
-    if len(texts) < LEAST_TEXTS:
+def _enough(texts: Iterable[str], folder: Path) -> list[str]:
+    """The different ones, shuffled, so that the first few are like all; never too few."""
+    found = list(dict.fromkeys(texts))
+    if len(found) < LEAST_TEXTS:
         raise UsageError(
-            f"{folder} gives {len(texts)} texts of the wanted length; "
+            f"{folder} gives {len(found)} texts of the wanted length; "
             f"expected at least {LEAST_TEXTS}.",
             "Restore training/samples from git.",
         )
-    return texts
+    random.Random(SEED).shuffle(found)
+    return found
 
 
 def _sentences(folder: Path) -> Iterator[str]:
+    """Every sentence and question of the samples, in their order."""
     for line in _lines(folder / "support_tickets.jsonl"):
         yield from _SENTENCE_END.split(str(json.loads(line)["text"]))
-    yield from _report_sentences(folder)
-
-
-def _report_sentences(folder: Path) -> Iterator[str]:
     for line in _lines(folder / "incident_reports.jsonl"):
         yield from json.loads(line)["sentences"]
-
-
-def _questions(folder: Path) -> Iterator[tuple[str, str]]:
     for article in _articles(folder):
         for paragraph in article["paragraphs"]:
-            for qa in paragraph["qas"]:
-                yield qa["question"], paragraph["context"]
+            yield from _SENTENCE_END.split(paragraph["context"])
+            yield from (qa["question"] for qa in paragraph["qas"])
 
 
 def _articles(folder: Path) -> list[dict]:

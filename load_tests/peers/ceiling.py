@@ -4,14 +4,17 @@ In: a published classifier, texts, and a split of the cores: threads that take w
 call of the graph, windows of one call. Out: texts a second, with tokenizing, the graph and the
 softmax in it. Texts longer than the variant's window are read in the same windows as the service
 reads them, and texts of one call are about equally long. `load_tests.peers.classify` searches the
-best split, once for each variant and length.
+best split, once for each variant and length. Batches are taken in random order, so that a short
+measurement sees short and long ones.
 """
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -86,19 +89,19 @@ class Classifier:
 
 def rate(classifier: Classifier, texts: Sequence[str], split: Split, seconds: float) -> float:
     """Texts a second of `split.threads` threads, each going through all texts in turn."""
-    ordered = sorted(texts, key=len) if split.batch > 1 else list(texts)
+    batches = batches_of(texts, split.batch)
     deadline = 0.0
 
     def work(first: int) -> int:
         done = 0
-        for taken in _batches(ordered, split.batch, first):
+        for taken in islice(cycle(batches), first, None):
             classifier.labels_of(taken, split.batch)
             done += len(taken)
             if time.perf_counter() >= deadline:
                 break
         return done
 
-    firsts = [turn * len(ordered) // split.threads for turn in range(split.threads)]
+    firsts = [turn * len(batches) // split.threads for turn in range(split.threads)]
     with ThreadPoolExecutor(split.threads) as pool:
         list(pool.map(work, firsts))  # warm up: the deadline has passed
         started = time.perf_counter()
@@ -107,12 +110,12 @@ def rate(classifier: Classifier, texts: Sequence[str], split: Split, seconds: fl
     return done / (time.perf_counter() - started)
 
 
-def _batches(texts: Sequence[str], size: int, first: int) -> Iterator[Sequence[str]]:
-    """Slices of `size` texts without end, beginning at `first`."""
-    doubled = [*texts, *texts[:size]]
-    while True:
-        yield doubled[first : first + size]
-        first = (first + size) % len(texts)
+def batches_of(texts: Sequence[str], size: int) -> list[list[str]]:
+    """All texts in batches of about equally long ones, the batches in random order."""
+    ordered = sorted(texts, key=len) if size > 1 else list(texts)
+    batches = [ordered[i : i + size] for i in range(0, len(ordered), size)]
+    random.Random(0).shuffle(batches)
+    return batches
 
 
 class _Measurer:

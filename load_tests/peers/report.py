@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 RESULTS = ROOT / "docs" / "results" / "peers.json"
 DIGITS = 6
-HEADER = ("figure", "value", "target", "reached", "spread")
+HEADER = ("figure", "value", "target", "reached", "spread", "how")
 
 
 def merged(path: Path, parts: Mapping[str, Row]) -> Row:
@@ -64,7 +64,8 @@ def table(record: Row) -> str:
     rows = _figures(record)
     aimed = [row for row in rows if "target" in row]
     rest = [row for row in rows if "target" not in row]
-    parts = [_lines(HEADER, [_cells(row) for row in aimed])] if aimed else []
+    cells = [(*_cells(row), row.get("how", "")) for row in aimed]
+    parts = [_lines(HEADER, cells)] if aimed else []
     if rest:
         cells = [(*_cells(row)[:2], _cells(row)[4], row.get("how", "")) for row in rest]
         parts.append(_lines(("measured", "value", "spread", "how"), cells))

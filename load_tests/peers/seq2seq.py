@@ -28,6 +28,7 @@ BEAMS, BATCHES = (1, 4), (1, 8)
 NEW_TOKENS = 48
 MAX_SOURCE = 256
 DOCUMENTS = 32
+INT8_OPERATOR = b"MatMulInteger"  # what ONNX Runtime's dynamic quantization writes
 TARGETS: dict[str, tuple[str, Target]] = {
     TRANSFORMERS: ("transformers.generate fp32", at_least(3.0, "x transformers.generate fp32")),
     CTRANSLATE2: ("CTranslate2 int8", at_least(0.5, "x CTranslate2 int8")),
@@ -49,6 +50,7 @@ def measure(plan: Plan, say: Say) -> Row:
     if plan.seq2seq_onnx:
         folders[OURS] = plan.seq2seq_onnx
     documents = [body["text"] for body in sample_items("summarize", "", limit=DOCUMENTS)]
+    precision = precision_of(plan.seq2seq_onnx) if plan.seq2seq_onnx else ""
     figures: list[Row] = []
     details: list[Row] = []
     with ExitStack() as stack:
@@ -67,14 +69,13 @@ def measure(plan: Plan, say: Say) -> Row:
                     "batch": batch,
                     "new_tokens": NEW_TOKENS,
                 }
-                detail = _observe(plan, workers, folders, request)
+                detail = _observe(plan, workers, folders, request) | {"precision": precision}
                 figures += figures_of(detail)
                 details.append(detail)
-    return {
-        "figures": figures,
-        "details": details,
-        "artifacts": {str(plan.seq2seq.name): _weights(plan.seq2seq)},
-    }
+    artifacts = {plan.seq2seq.name: _hashes(plan.seq2seq)}
+    if plan.seq2seq_onnx:
+        artifacts[plan.seq2seq_onnx.name] = _hashes(plan.seq2seq_onnx)
+    return {"figures": figures, "details": details, "artifacts": artifacts}
 
 
 def _observe(
@@ -116,17 +117,32 @@ def figures_of(detail: Row) -> list[Row]:
     rows = []
     if OURS in rates:
         how = f"the same as fp32 for {detail['agreements'][OURS]:.0%} of the tokens"
-        rows.append(figure(f"seq2seq int8, {place}", rates[OURS], "tokens/s", how=how))
+        ours = f"seq2seq {detail['precision']}, {place}"
+        rows.append(figure(ours, rates[OURS], "tokens/s", how=how))
     for prefix, (words, target) in TARGETS.items():
         found = {name: values for name, values in rates.items() if name.startswith(prefix)}
         name = best(found)
         rows.append(figure(f"{words}, {place}", found[name], "tokens/s", how=name))
         if OURS in rates:
             times = ratios(rates[OURS], found[name])
-            rows.append(figure(f"seq2seq int8, {place}, to {words}", times, "x", target))
+            aimed = target if detail["precision"] == "int8" else None
+            rows.append(figure(f"{ours}, to {words}", times, "x", aimed))
     return rows
 
 
-def _weights(folder: Path) -> Row:
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+def precision_of(folder: Path) -> str:
+    """int8 when every graph of the folder multiplies in int8, else fp32; by their operators."""
+    graphs = sorted(folder.glob("*.onnx"))
+    if not graphs:
+        raise UsageError(
+            f"{folder} has no .onnx file; expected an encoder and a merged decoder.",
+            "Give the folder that was exported from the checkpoint.",
+        )
+    quantized = all(INT8_OPERATOR in path.read_bytes() for path in graphs)
+    return "int8" if quantized else "fp32"
+
+
+def _hashes(folder: Path) -> Row:
+    patterns = ("*.safetensors", "pytorch_model*.bin", "*.onnx")
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -20,6 +20,7 @@ from typing import Any
 from load_tests.modules import LoadError
 from load_tests.peer_servers.names import FOLDER, INTRA_OP
 from load_tests.server import Server, free_port, serving, started, wait_planned
+from load_tests.texts import groups
 from load_tests.wrk import Load, run_wrk
 
 TIMEOUT_S = 90.0
@@ -42,9 +43,8 @@ class Target:
         return f"{self.server.url}/classify"
 
     def load(self, texts: Sequence[str], seconds: int) -> Load:
-        """Saturate it; texts that follow each other are sent together when `batch` is above 1."""
-        doubled = [*texts, *texts]
-        bodies = [self.body(doubled[i : i + self.batch]) for i in range(len(texts))]
+        """Saturate it; requests of several texts share none, so none is computed for two."""
+        bodies = [self.body(group) for group in groups(texts, self.batch)]
         return run_wrk(self.url, bodies, seconds, server_pid=self.server.pid)
 
     def labels(self, texts: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from load_tests.inprocess import answer
-from load_tests.peers.ceiling import Classifier, rate
+from load_tests.peers.ceiling import Classifier, batches_of, rate
 from load_tests.peers.splits import Split
 from load_tests.texts import short_texts
 from services.runtime import Runtime
@@ -35,6 +35,14 @@ def test_a_text_longer_than_a_window_is_read_whole(folder: Path) -> None:
     assert owners[0] == 0 and set(owners[1:]) == {1}
     assert len(windows) > 3
     assert max(map(len, windows)) == 64
+
+
+def test_batches_hold_equally_long_texts_each_once_in_random_order() -> None:
+    texts = ["a" * length for length in range(1, 41)]
+    batches = batches_of(texts, 4)
+    assert sorted(text for batch in batches for text in batch) == texts
+    assert all(len(batch[-1]) - len(batch[0]) == 3 for batch in batches)
+    assert [len(batch[0]) for batch in batches] != list(range(1, 41, 4))
 
 
 @pytest.mark.parametrize("split", [Split(1, 1, 1), Split(2, 1, 8), Split(2, 2, 32)])

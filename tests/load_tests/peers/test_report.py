@@ -36,7 +36,7 @@ def record() -> dict[str, Any]:
 
 def test_figures_with_a_target_come_first(record: dict[str, Any]) -> None:
     lines = report.table(record).splitlines()
-    assert lines[2] == ("| share | 0.61 x | >= 0.7 of the ceiling | **no** | 0.6 to 0.62, n=3 |")
+    assert lines[2] == ("| share | 0.61 x | >= 0.7 of the ceiling | **no** | 0.6 to 0.62, n=3 |  |")
     assert lines[3].startswith("| memory | 290 MB | <= 350 MB (stretch 300) | yes, stretch too |")
     assert "| ceiling | 2,200 texts/s | 2,000 to 2,400, n=2 | 2 x 1 threads, batch 8 |" in lines
 

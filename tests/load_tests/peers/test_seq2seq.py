@@ -58,12 +58,26 @@ def test_targets_are_for_ours_where_it_is_measured() -> None:
         "ctranslate2, 2 x 1 threads": [40.0, 40.0],
     }
     detail = {"beams": 4, "batch": 1, "rates": rates, "agreements": {"ours": 0.9}}
+    detail["precision"] = "int8"
     assert not any("target" in row for row in seq2seq.figures_of(detail))
     detail["rates"] = {**rates, "ours": [40.0, 36.0]}
     rows = {row["name"]: row for row in seq2seq.figures_of(detail)}
     place = "seq2seq int8, 4 beams, 1 document(s) at a time"
     assert rows[f"{place}, to transformers.generate fp32"]["reached"]
     assert rows[f"{place}, to CTranslate2 int8"]["value"] == pytest.approx(0.7)
+    detail["precision"] = "fp32"  # the targets are for int8
+    assert not any("target" in row for row in seq2seq.figures_of(detail))
+
+
+def test_the_precision_is_that_of_the_graphs_not_of_a_name(tmp_path: Path) -> None:
+    folder = tmp_path / "model-int8"
+    folder.mkdir()
+    with pytest.raises(UsageError, match=r"no \.onnx file"):
+        seq2seq.precision_of(folder)
+    (folder / "encoder_model.onnx").write_bytes(b"...MatMulInteger...")
+    assert seq2seq.precision_of(folder) == "int8"
+    (folder / "decoder_model_merged.onnx").write_bytes(b"...MatMul...")
+    assert seq2seq.precision_of(folder) == "fp32"
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:

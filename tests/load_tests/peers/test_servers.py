@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from load_tests.modules import LoadError
@@ -31,6 +33,18 @@ def test_our_bodies_are_single_texts_or_lists(tiny_server: Server) -> None:
     assert one.body(["t"]) == {"text": "t", "model": "intent", "variant": "full-int8"}
     assert many.body(["t", "u"])["text"] == ["t", "u"]
     assert many.labels(["t", "u"]) == ["a", "a"]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_requests_of_a_load_share_no_text(
+    tiny_server: Server, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(servers, "run_wrk", lambda url, bodies, *_, **__: sent.extend(bodies))
+    texts = [f"text {i}" for i in range(9)]
+    servers.our_target(tiny_server, "full-int8", batch).load(texts, 1)
+    found = [text for body in sent for text in ([body["text"]] if batch == 1 else body["text"])]
+    assert sorted(found) == texts
 
 
 def test_a_refused_request_is_reported_with_what_was_said(tiny_server: Server) -> None:
