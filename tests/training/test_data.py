@@ -14,6 +14,7 @@ import pytest
 from services.errors import UsageError
 from tests.training.tiny_data import write_jsonl
 from training.data import (
+    ROOT,
     DataError,
     Document,
     LabelledText,
@@ -347,6 +348,7 @@ def test_case_does_not_hide_an_answer() -> None:
         ("sequence-classification", LabelledText),
         ("question-answering", Question),
         ("sentence-extraction", Document),
+        ("seq2seq", Document),
     ],
 )
 def test_a_hundred_sample_rows_of_each_kind_ship(
@@ -359,11 +361,37 @@ def test_a_hundred_sample_rows_of_each_kind_ship(
     assert sample_rows(kind) == rows
 
 
-@pytest.mark.parametrize("preset", ["tickets", "tags", "manuals", "incidents"])
+@pytest.mark.parametrize("preset", ["tickets", "tags", "manuals", "incidents", "headlines"])
 def test_the_sample_recipes_load_into_three_splits(preset: str) -> None:
     splits = load_data(load_recipe(f"sample-{preset}"))
     sizes = [len(splits[name]) for name in ("train", "dev", "test")]
     assert sizes[0] > 100 and min(sizes) >= 13
+
+
+def test_the_sentences_of_a_dialogue_are_its_turns() -> None:
+    data = ROOT / "training" / "samples" / "dialogues.jsonl"
+    splits = load_data(load_recipe("dialogsum", [f"data={data}"]))
+    rows = [row for rows in splits.values() for row in rows]
+    assert len(rows) == 8
+    for row in rows:
+        assert all(turn.startswith(("#Person1#: ", "#Person2#: ")) for turn in row.sentences)
+        assert row.references
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("seq2seq", "A: One. Two.\n\nB: Three.\n", ("A: One. Two.", "B: Three.")),
+        ("seq2seq", "One. Two.\n", ("One.", "Two.")),
+        ("sentence-extraction", "One here. Two\nhere.", ("One here.", "Two here.")),
+    ],
+)
+def test_lines_are_sentences_of_what_a_generator_reads(
+    kind: str, text: str, expected: tuple[str, ...], tmp_path: Path
+) -> None:
+    row = {"text": text, "references": ["Short."]}
+    path = write_jsonl(tmp_path / "rows.jsonl", [row] * 3)
+    assert {row.sentences for row in rows_for(kind, path)} == {expected}
 
 
 def test_tags_held_out_have_all_numbers_of_labels() -> None:
