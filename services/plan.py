@@ -50,11 +50,15 @@ class Plan:
     windows_per_s: float = 0.0
 
 
-def unmeasured(cores: int, gpu: bool) -> Plan:
-    """Sound until there is a measured one."""
+def unmeasured(cores: int, gpu: bool, alone: bool = False) -> Plan:
+    """Sound until there is a measured one.
+
+    alone: one window a call, so that the scores of an int8 graph depend on no other window: the
+    gates compare graphs with this plan
+    """
     if gpu:
         return Plan(calls=GPU_CALLS, windows=32, tokens=16_384, padding=32)
-    return Plan(calls=cores)
+    return Plan(calls=cores, windows=1) if alone else Plan(calls=cores)
 
 
 def calls_of(lengths: Sequence[int], plan: Plan) -> list[list[int]]:

@@ -82,7 +82,9 @@ class Runtime:
         before = _resident_mb()
         task = load_task(manifest, folder)
         key = plan_key_of(manifest, chosen, cores)
-        plan = (plans.find(key) if plans else None) or unmeasured(cores, chosen == CUDA)
+        plan = plans.find(key) if plans else None
+        if plan is None:
+            plan = unmeasured(cores, chosen == CUDA, alone=manifest.precision == "int8")
         runtime = cls(manifest, folder, task, chosen, plan)
         runtime.warm_up()
         # What an earlier variant gave back is used again; the files are the least it can be.

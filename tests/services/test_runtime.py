@@ -62,6 +62,11 @@ def test_a_measured_plan_is_kept_and_found_again(store: Store, tmp_path: Path) -
     assert Runtime.load(folder, cores=3, plans=plans).plan == unmeasured(3, gpu=False)
 
 
+def test_until_it_is_measured_an_int8_window_is_run_alone(runtimes: dict[str, Runtime]) -> None:
+    assert runtimes["reader/distilled-int8"].plan.windows == 1
+    assert runtimes["reader/full"].plan.windows > 1
+
+
 def test_a_call_over_several_cores_gives_the_same(runtimes: dict[str, Runtime]) -> None:
     runtime = runtimes["intent/full"]
     windows = runtime.task.encode("send money").windows
