@@ -1,11 +1,15 @@
 """Requests at a fixed rate, whether the server keeps up or not: latency as users feel it.
 
 In: a JSON plan on stdin {host, port, path, bodies, rate, seconds, connections, arrivals, seed}.
-Out: JSON on stdout {due, seconds, achieved (share of good answers), latencies_ms (each one),
-latency_ms and late_ms (percentiles; late: sent after it was due), failures, generator_cpu}. Latency
-counts from the moment a request was due, so a server that stalls is charged for every
-request that had to wait (a closed loop waits with it and hides that: "coordinated omission", Tene
-2013).
+Out: JSON on stdout {due, seconds (to the last answer), achieved (share of good answers),
+latencies_ms (each one), latency_ms and late_ms (percentiles; late: sent after it was due),
+failures, generator_cpu}. Latency counts from the moment a request was due, so a server that stalls
+is charged for every request that had to wait (a closed loop waits with it and hides that:
+"coordinated omission", Tene 2013).
+
+With arrivals "closed" every connection sends its next request when it has its answer, for
+`seconds`, and what is on its way then is waited for and counted: with large requests that is a good
+part of the work, which wrk, that stops at once, leaves out.
 
 One thread sleeps until each request is due and sends it; one reads what comes back. Sleeping in the
 kernel is exact to a tenth of a millisecond, where an event loop's timers are to one.
@@ -24,15 +28,16 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, count, takewhile
+from itertools import accumulate, count, cycle, takewhile
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from load_tests.percentiles import percentiles
 
-GRACE_S = 5.0  # how long answers are waited for after the last request was due
+GRACE_S = 10.0  # how long answers are waited for after the last request was sent
+CLOSED = "closed"
 LATE_S = 10.0  # how long the sender waits for a free connection
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -87,11 +92,14 @@ class Generator:
         self.latencies_ms: list[float] = []
         self.late_ms: list[float] = []
         self.failures: Counter[str] = Counter()
+        self.sent = 0
+        self.seconds = 0.0
         self._address = (host, port)
         self._free: SimpleQueue[Connection] = SimpleQueue()
         self._selector = selectors.DefaultSelector()
         self._sent_all, self._give_up = threading.Event(), threading.Event()
         self._on_their_way = 0
+        self._start = 0.0
         self._lock = threading.Lock()
         for _ in range(connections):
             self._free.put(self._connect())
@@ -103,13 +111,14 @@ class Generator:
         self._selector.register(sock, selectors.EVENT_READ, connection)
         return connection
 
-    def run(self, requests: Sequence[bytes], due: Sequence[float]) -> None:
+    def run(self, requests: Sequence[bytes], due: Iterable[float]) -> None:
         """Send `requests` in turn at the times `due` and wait for the answers."""
         reader = threading.Thread(target=self._read, daemon=True)
         reader.start()
-        start = time.perf_counter() + 0.05
-        for turn, offset in enumerate(due):
-            self._send(requests[turn % len(requests)], start + offset)
+        self._start = time.perf_counter() + 0.05
+        for request, offset in zip(cycle(requests), due, strict=False):
+            self._send(request, self._start + offset)
+            self.sent += 1
         self._sent_all.set()
         reader.join(GRACE_S)
         self._give_up.set()
@@ -146,6 +155,17 @@ class Generator:
             for key, _ in self._selector.select(0.05):
                 self._receive(key.data)
 
+    def until(self, seconds: float) -> Iterator[float]:
+        """Due at once, again and again, whenever a connection is free, for so long."""
+        time.sleep(max(0.0, self._start - time.perf_counter()))
+        while time.perf_counter() - self._start < seconds:
+            try:
+                self._free.put(self._free.get(timeout=LATE_S))
+            except Empty:
+                self.failures["no free connection"] += 1
+                return
+            yield time.perf_counter() - self._start
+
     def _finished(self) -> bool:
         return self._give_up.is_set() or (self._sent_all.is_set() and self._on_their_way == 0)
 
@@ -168,6 +188,7 @@ class Generator:
         else:
             self.failures[f"status {status}"] += 1
         connection.buffer.clear()
+        self.seconds = time.perf_counter() - self._start
         with self._lock:
             self._on_their_way -= 1
         self._free.put(connection)
@@ -189,19 +210,22 @@ class Generator:
 
 def drive(plan: dict[str, Any]) -> dict[str, Any]:
     """Run one plan in this process."""
-    due = due_times(plan["rate"], plan["seconds"], plan["arrivals"], plan["seed"])
     requests = [http_request(plan["host"], plan["path"], body) for body in plan["bodies"]]
     generator = Generator(plan["host"], plan["port"], plan["connections"])
-    started, cpu = time.perf_counter(), time.process_time()
+    if plan["arrivals"] == CLOSED:
+        due: Iterable[float] = generator.until(plan["seconds"])
+    else:
+        due = due_times(plan["rate"], plan["seconds"], plan["arrivals"], plan["seed"])
+    cpu = time.process_time()
     try:
         generator.run(requests, due)
     finally:
         generator.close()
-    took = time.perf_counter() - started
+    took = max(generator.seconds, 1e-9)
     return {
-        "due": len(due),
+        "due": generator.sent,
         "seconds": took,
-        "achieved": len(generator.latencies_ms) / max(len(due), 1),
+        "achieved": len(generator.latencies_ms) / max(generator.sent, 1),
         "latencies_ms": generator.latencies_ms,
         "latency_ms": percentiles(generator.latencies_ms) if generator.latencies_ms else {},
         "late_ms": percentiles(generator.late_ms) if generator.late_ms else {},

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 from typing import Any
-from urllib.parse import urlsplit
 
 from load_tests.cpu import MAX_GENERATOR_CPU
-from load_tests.modules import LoadError, run_module
+from load_tests.modules import LoadError
 from load_tests.peers import servers
 from load_tests.peers.classify import TEXTS
 from load_tests.peers.figures import at_most, figure
@@ -71,19 +70,15 @@ def observe(plan: Plan, target: servers.Target, words: int, say: Say) -> Row:
 
 def open_loop(url: str, bodies: list[Any], rate: float, plan: Plan, arrivals: str) -> Row:
     """One phase of `load_tests.open_loop` in a process of its own; valid: it kept its rate."""
-    parts = urlsplit(url)
-    request = {
-        "host": parts.hostname,
-        "port": parts.port,
-        "path": parts.path,
-        "bodies": bodies,
-        "rate": rate,
-        "seconds": plan.seconds,
-        "connections": CONNECTIONS,
-        "arrivals": arrivals,
-        "seed": plan.seed,
-    }
-    seen = run_module("load_tests.open_loop", request, timeout_s=plan.seconds + 60)
+    seen = servers.drive_module(
+        url,
+        bodies,
+        seconds=plan.seconds,
+        connections=CONNECTIONS,
+        arrivals=arrivals,
+        rate=rate,
+        seed=plan.seed,
+    )
     if not seen.pop("latencies_ms"):
         raise LoadError(
             f"{url} gave no good answer at {rate:,.0f} requests/s; faults: {seen['failures']}.",

@@ -68,6 +68,13 @@ def test_every_request_that_was_due_is_sent_and_counted(tiny_server: Server) -> 
     assert 0 < seen["latency_ms"]["p50"] <= seen["latency_ms"]["p99"]
 
 
+def test_a_closed_loop_waits_for_what_it_sent_and_counts_it(tiny_server: Server) -> None:
+    seen = drive(plan(tiny_server, arrivals="closed", seconds=0.5))
+    assert seen["due"] == len(seen["latencies_ms"]) > 10
+    assert seen["seconds"] >= 0.4
+    assert seen["failures"] == {}
+
+
 def test_refusals_are_failures(tiny_server: Server) -> None:
     seen = drive(plan(tiny_server, path="/summarize", rate=20.0))
     assert seen["failures"] == {"status 429": 10}

@@ -40,11 +40,20 @@ def test_requests_of_a_load_share_no_text(
     tiny_server: Server, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr(servers, "run_wrk", lambda url, bodies, *_, **__: sent.extend(bodies))
+    for run in ("run_wrk", "run_to_the_end"):
+        monkeypatch.setattr(servers, run, lambda url, bodies, *_, **__: sent.extend(bodies))
     texts = [f"text {i}" for i in range(9)]
     servers.our_target(tiny_server, "full-int8", batch).load(texts, 1)
     found = [text for body in sent for text in ([body["text"]] if batch == 1 else body["text"])]
     assert sorted(found) == texts
+
+
+def test_a_load_of_large_requests_counts_all_that_it_sent(tiny_server: Server) -> None:
+    texts = [f"text {i}" for i in range(9)]
+    load = servers.our_target(tiny_server, "full-int8", 3).load(texts, 1)
+    assert load.failures == 0
+    assert load.rate == pytest.approx(load.requests / load.seconds)
+    assert load.server_cpu > 0
 
 
 def test_a_refused_request_is_reported_with_what_was_said(tiny_server: Server) -> None:
