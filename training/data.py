@@ -103,6 +103,7 @@ SAMPLES = {
     "sequence-classification": "sample-tickets",
     "question-answering": "sample-manuals",
     "sentence-extraction": "sample-incidents",
+    "seq2seq": "sample-headlines",
 }
 
 
