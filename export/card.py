@@ -23,6 +23,10 @@ LIMITS = {
         "English only. It chooses sentences and never rewrites them; it was trained on abstracts "
         "of computer science papers, and other genres are new to it."
     ),
+    "seq2seq": (
+        "English only. It writes in its own words and may state what the text does not say: names "
+        "and numbers of a summary must be checked against the text."
+    ),
 }
 
 NO_METRIC = ("metric", "value", "ci_low", "ci_high", "n", "data")  # fields of a record

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import onnx
 from optimum.exporters.onnx import onnx_export_from_model
 
 from services.errors import TransferError
-from services.registry import GRAPH_NAME, TOKENIZER_NAME
+from services.registry import TOKENIZER_NAME, graphs_of
 
 OPSET = 17
 OPTIMUM_TASKS = {
@@ -36,17 +38,37 @@ def to_onnx(model: Any, kind: str, tokenizer_file: Path, out: Path) -> Path:
     logging.getLogger("optimum").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracer warnings about shapes; `verify` compares outputs
-        onnx_export_from_model(
-            model.eval(),
-            out,
-            opset=OPSET,
-            task=OPTIMUM_TASKS[kind],
-            do_validation=False,  # `export.verify` is stricter and uses real texts
-        )
-    if kind != "seq2seq" and not (out / GRAPH_NAME).is_file():
-        raise TransferError(f"Optimum wrote no {GRAPH_NAME} to {out}.")
+        with _unchanged(model):
+            onnx_export_from_model(
+                model.eval(),
+                out,
+                opset=OPSET,
+                task=OPTIMUM_TASKS[kind],
+                do_validation=False,  # `export.verify` is stricter and uses real texts
+            )
+    missing = [name for name in graphs_of(kind) if not (out / name).is_file()]
+    if missing:
+        raise TransferError(f"Optimum wrote no {', '.join(missing)} to {out}.")
     shutil.copy(tokenizer_file, out / TOKENIZER_NAME)
     return out
+
+
+@contextmanager
+def _unchanged(model: Any) -> Iterator[None]:
+    """Optimum sets `use_cache` of T5's encoder, which then cannot be called any more."""
+    configs = {
+        id(module.config): module.config for module in model.modules() if _has_config(module)
+    }
+    before = [(config, config.use_cache) for config in configs.values()]
+    try:
+        yield
+    finally:
+        for config, use_cache in before:
+            config.use_cache = use_cache
+
+
+def _has_config(module: Any) -> bool:
+    return hasattr(getattr(module, "config", None), "use_cache")
 
 
 def graph_names(graph: Path) -> tuple[list[str], list[str]]:

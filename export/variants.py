@@ -1,6 +1,7 @@
 """One checkpoint in, its verified variants out: `full` and `full-int8`, or `distilled` and so on.
 
     variants/intent/full/{model.onnx,tokenizer.json,manifest.json}
+    variants/dialogsum/full/{encoder_model.onnx,decoder_model_merged.onnx,...}
 
 A variant is made in a scratch folder beside its place and moved there when its gate held and its
 manifest is written, so a folder with that name is always complete, and nothing stays of a refused
@@ -12,7 +13,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,26 @@ from export.place import new_folder
 from export.quantize import to_fp16, to_int8
 from export.to_onnx import OPSET, graph_names, to_onnx
 from export.verify import MIN_ROWS, GateError, compare, require_agreement, require_parity
-from services.errors import TransferError
-from services.manifest import Manifest, Quality, describe_files, write_manifest
-from services.registry import GRAPH_NAME, TOKENIZER_NAME
+from export.verify_writing import (
+    GraphWriter,
+    TorchWriter,
+    compare_writing,
+    require_same_writing,
+    verified_task,
+)
+from services.manifest import Manifest, Parity, Quality, describe_files, write_manifest
+from services.registry import TOKENIZER_NAME, graphs_of
 from services.runtime import CPU, CUDA, Runtime
-from services.tasks.kinds import Task
+from services.tasks.generate_summary import MOST_NEW_TOKENS, GenerateSummarySettings
+from services.tasks.kinds import KINDS, Task
 from services.tasks.zeroshot import ZeroShot
+from services.writer import Writer
 from training.checkpoint import Description, base_of
 from training.models import TorchRunner, count_parameters
 
 Card = Mapping[str, Any]
 INT8_AGREEMENT = 0.9  # floor where no card says more
+INT8_WORDS = 0.6  # likewise for generated summaries, of their words
 FP16_AGREEMENT = 0.99
 PRECISION_SUFFIX = {"fp32": "", "int8": "-int8", "fp16": "-fp16"}
 QUALITY_FIELDS = ("metric", "value", "n", "data", "ci_low", "ci_high")
@@ -66,53 +76,83 @@ def export_variants(
 
     fp16 variants are verified, and so written, only where CUDA is offered. Raises GateError.
     """
-    if source.description.kind == "seq2seq":
-        raise TransferError(
-            f"{source.description.model} generates its summaries; only encoders are served yet.",
-            "`export.to_onnx.to_onnx` exports its graphs; see docs/pipeline.md.",
-        )
     if len(source.rows) < MIN_ROWS:
         raise GateError(f"{len(source.rows)} sample texts to verify on; expected {MIN_ROWS}.")
     folders = [_fp32(source, out)]
     advance(folders[0].name)
-    precisions = ["int8", *(["fp16"] if fp16 and CUDA in ort.get_available_providers() else [])]
-    for precision in precisions:
+    for precision in _smaller_precisions(source.description.kind, fp16):
         folders.append(_smaller(source, folders[0], out, precision))
         advance(folders[-1].name)
     return folders
+
+
+def _smaller_precisions(kind: str, fp16: bool) -> list[str]:
+    """Models that write have no fp16: the converter does not reach into a merged decoder."""
+    on_gpu = fp16 and CUDA in ort.get_available_providers() and kind != "seq2seq"
+    return ["int8", *(["fp16"] if on_gpu else [])]
 
 
 def _fp32(source: Source, out: Path) -> Path:
     folder, kind = _place(source, out, "fp32"), source.description.kind
     with new_folder(folder) as scratch:
         to_onnx(source.model, kind, source.tokenizer_file, scratch)
-        _keep_only(scratch, {GRAPH_NAME, TOKENIZER_NAME})
+        _keep_only(scratch, {*graphs_of(kind), TOKENIZER_NAME})
         manifest = make_manifest(source, scratch, "fp32")
         write_manifest(scratch, manifest)
-        runtime = Runtime.load(scratch)
-        task = _verified_task(runtime.task, source.rows)
-        torch_runner = TorchRunner(source.model, kind, task.tokenizer.pad_id, batch_tokens=2048)
-        parity = compare(task, source.rows, torch_runner, runtime.infer)
-        require_parity(manifest.name, parity)
+        parity = _against_torch(source, Runtime.load(scratch))
         write_manifest(scratch, msgspec.structs.replace(manifest, parity=parity))
     return folder
+
+
+def _against_torch(source: Source, runtime: Runtime) -> Parity:
+    """The build gate of the fp32 graphs."""
+    name = runtime.manifest.name
+    if isinstance(runtime, Writer):
+        task = verified_task(runtime)
+        graphs, before = GraphWriter(runtime), TorchWriter(source.model, task.settings)
+        parity = compare_writing(task, source.rows, before, graphs, exact=True)
+        require_same_writing(name, parity)
+        return parity
+    task = _verified_task(runtime.task, source.rows)
+    torch_runner = TorchRunner(
+        source.model, source.description.kind, task.tokenizer.pad_id, batch_tokens=2048
+    )
+    parity = compare(task, source.rows, torch_runner, runtime.infer)
+    require_parity(name, parity)
+    return parity
 
 
 def _smaller(source: Source, parent: Path, out: Path, precision: str) -> Path:
     folder = _place(source, out, precision)
     make = to_int8 if precision == "int8" else to_fp16
-    floor = source.card.get("int8_agreement", INT8_AGREEMENT)
     with new_folder(folder) as scratch:
-        make(parent / GRAPH_NAME, scratch / GRAPH_NAME)
+        for graph in graphs_of(source.description.kind):
+            make(parent / graph, scratch / graph)
         shutil.copy(parent / TOKENIZER_NAME, scratch / TOKENIZER_NAME)
         manifest = make_manifest(source, scratch, precision)
         write_manifest(scratch, manifest)
-        runtime, reference = Runtime.load(scratch), Runtime.load(parent)
-        task = _verified_task(runtime.task, source.rows)
-        parity = compare(task, source.rows, reference.infer, runtime.infer)
-        require_agreement(manifest.name, parity, floor if precision == "int8" else FP16_AGREEMENT)
+        parity = _against_fp32(source, Runtime.load(parent), Runtime.load(scratch))
+        floor = _agreement_floor(source, precision)
+        require_agreement(manifest.name, parity, floor)
         write_manifest(scratch, msgspec.structs.replace(manifest, parity=parity))
     return folder
+
+
+def _against_fp32(source: Source, parent: Runtime, runtime: Runtime) -> Parity:
+    if isinstance(parent, Writer) and isinstance(runtime, Writer):
+        task = verified_task(runtime)
+        before, after = GraphWriter(parent), GraphWriter(runtime)
+        return compare_writing(task, source.rows, before, after, exact=False)
+    task = _verified_task(runtime.task, source.rows)
+    return compare(task, source.rows, parent.infer, runtime.infer)
+
+
+def _agreement_floor(source: Source, precision: str) -> float:
+    if precision == "fp16":
+        return FP16_AGREEMENT
+    writes = source.description.kind == "seq2seq"
+    floor: float = source.card.get("int8_agreement", INT8_WORDS if writes else INT8_AGREEMENT)
+    return floor
 
 
 def _place(source: Source, out: Path, precision: str) -> Path:
@@ -139,7 +179,7 @@ def _verified_task(task: Task, rows: Sequence[Any]) -> Task:
 def make_manifest(source: Source, folder: Path, precision: str) -> Manifest:
     """Everything `manifest.json` says, parity left open."""
     description = source.description
-    inputs, outputs = graph_names(folder / GRAPH_NAME)
+    inputs, outputs = _inputs_and_outputs(folder, description.kind)
     variant = description.role + PRECISION_SUFFIX[precision]
     return Manifest(
         name=f"{description.model}/{variant}",
@@ -165,8 +205,31 @@ def make_manifest(source: Source, folder: Path, precision: str) -> Manifest:
         parity=None,
         licence=description.licence,
         attribution=description.attribution,
-        decoding=description.decoding,
+        decoding=_decoding(source),
     )
+
+
+def _inputs_and_outputs(folder: Path, kind: str) -> tuple[list[str], list[str]]:
+    """Of an encoder-decoder what goes into the encoder, and what comes of the whole."""
+    first, *others = graphs_of(kind)
+    inputs, outputs = graph_names(folder / first)
+    return inputs, list(KINDS[kind][2]) if others else outputs
+
+
+def _decoding(source: Source) -> dict[str, Any]:
+    """How outputs become answers: as training chose it; for a model that writes also its own way.
+
+    Raises UsageError when its generation config asks for what is not served.
+    """
+    description = source.description
+    if description.kind != "seq2seq":
+        return description.decoding
+    chosen = description.decoding
+    config = {**source.model.generation_config.to_dict(), **chosen}
+    most = max(MOST_NEW_TOKENS, chosen.get("max_new_tokens", 0))
+    positions = getattr(source.model.config, "max_position_embeddings", None) or most
+    settings = GenerateSummarySettings.from_checkpoint(config, most_new_tokens=min(most, positions))
+    return {name: value for name, value in asdict(settings).items() if name != "max_tokens"}
 
 
 def quality_of(card: Card, precision: str) -> Quality | None:

@@ -27,6 +27,16 @@ Call = Callable[[Sequence[Body]], Any]
 THREADS = 2
 BATCHES = (1, 8)
 
+# Settings that a manifest and `generate` call the same.
+WRITING = (
+    "num_beams",
+    "max_new_tokens",
+    "min_new_tokens",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "early_stopping",
+)
+
 
 def baseline(
     kind: str,
@@ -178,6 +188,30 @@ def sentence_extraction(checkpoint: str, decoding: dict[str, Any]) -> Call:
     return call
 
 
+def generated_summary(checkpoint: str, decoding: dict[str, Any]) -> Call:
+    """`generate` of transformers, with the settings of the variant."""
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint).eval()
+    options = {name: decoding[name] for name in WRITING if name in decoding}
+
+    def call(bodies: Sequence[Body]) -> Any:
+        texts = [body["text"] for body in bodies]
+        encoded = tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=decoding["max_tokens"],
+            return_token_type_ids=False,
+            return_tensors="pt",
+        )
+        written = model.generate(**encoded, do_sample=False, **options)
+        return tokenizer.batch_decode(written, skip_special_tokens=True)
+
+    return call
+
+
 def zero_shot(checkpoint: str, decoding: dict[str, Any]) -> Call:
     """Mean-pooled embeddings and their cosine with the labels', which are embedded once."""
     import torch
@@ -211,6 +245,7 @@ CALLS: dict[str, Callable[[str, dict[str, Any]], Call]] = {
     "sequence-classification": text_classification,
     "question-answering": question_answering,
     "sentence-extraction": sentence_extraction,
+    "seq2seq": generated_summary,
     "zero-shot": zero_shot,
 }
 

@@ -82,7 +82,10 @@ class SummarySentence(Struct, forbid_unknown_fields=True):
 
 
 class SummarizeResult(Struct, forbid_unknown_fields=True):
-    """`compression` is the length of the summary over that of the text."""
+    """`compression` is the length of the summary over that of the text.
+
+    `sentences` are those chosen of the text; none when the model writes in its own words.
+    """
 
     summary: str
     sentences: list[SummarySentence]

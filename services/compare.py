@@ -34,7 +34,13 @@ def qa_agreement(one: Result, other: Result) -> float:
 
 
 def summarize_agreement(one: Result, other: Result) -> float:
-    """The Jaccard index of the chosen sentences."""
+    """The Jaccard index of the chosen sentences; F1 over the words of generated summaries."""
+    if not one["sentences"] and not other["sentences"]:
+        return (
+            1.0
+            if one["summary"] == other["summary"]
+            else token_f1(one["summary"], other["summary"])
+        )
     return jaccard(
         [(sentence["start"], sentence["end"]) for sentence in one["sentences"]],
         [(sentence["start"], sentence["end"]) for sentence in other["sentences"]],

@@ -28,7 +28,7 @@ from services.generation.settings import GenerationSettings
 Ended = Literal["stop", "length", "cancelled"]
 
 
-def _never() -> bool:
+def never() -> bool:
     return False
 
 
@@ -44,7 +44,7 @@ class Job:
 
     source: Sequence[int]
     settings: GenerationSettings
-    cancelled: Callable[[], bool] = _never
+    cancelled: Callable[[], bool] = never
     stream: bool = False
 
 
@@ -71,7 +71,7 @@ class Generation:
     def __init__(self, model: Seq2SeqModel, jobs: Sequence[Job]) -> None:
         _require_equal_beams(jobs)
         self._model = model
-        self._jobs = list(jobs)
+        self.jobs = list(jobs)
         self._live = np.arange(len(jobs))  # the jobs in the batch, by row
         self._given = [0] * len(jobs)  # tokens given out
         self._memory: Memory | None = None
@@ -88,7 +88,7 @@ class Generation:
         if self.done:
             return events
         if self._memory is None:
-            self._memory = self._model.encode([self._jobs[job].source for job in self._live])
+            self._memory = self._model.encode([self.jobs[job].source for job in self._live])
         logits = self._model.step(self._search.next_tokens, self._memory)
         origins = self._search.advance(logits).reshape(len(self._live), -1)
         events += [event for row in range(len(self._live)) if (event := self._news(row))]
@@ -97,7 +97,7 @@ class Generation:
 
     def _let_go(self) -> list[Event]:
         """Drop the jobs that nobody waits for."""
-        left = np.array([self._jobs[job].cancelled() for job in self._live], np.bool_)
+        left = np.array([self.jobs[job].cancelled() for job in self._live], np.bool_)
         events = [Event(int(job), ended="cancelled") for job in self._live[left]]
         rows = np.arange(self._memory.rows if self._memory else len(self._live))
         self._keep(np.flatnonzero(~left), rows.reshape(len(self._live), -1))
@@ -108,12 +108,12 @@ class Generation:
         job = int(self._live[row])
         if self._search.done[row]:
             return self._event(job, self._search.result(row), ends=True)
-        return self._event(job, self._search.settled(row)) if self._jobs[job].stream else None
+        return self._event(job, self._search.settled(row)) if self.jobs[job].stream else None
 
     def _event(self, job: int, tokens: list[int], ends: bool = False) -> Event:
         new = tokens[self._given[job] :]
         self._given[job] = len(tokens)
-        full = len(tokens) >= self._jobs[job].settings.max_new_tokens
+        full = len(tokens) >= self.jobs[job].settings.max_new_tokens
         return Event(job, new, ("length" if full else "stop") if ends else None)
 
     def _keep(self, rows: NDArray[np.intp], origins: NDArray[np.intp]) -> None:
@@ -130,8 +130,12 @@ class Generation:
 
 def generate(model: Seq2SeqModel, jobs: Sequence[Job]) -> list[list[int] | None]:
     """What each job wrote, start token left out; None for one that was cancelled."""
-    generation = Generation(model, jobs)
-    written: list[list[int] | None] = [[] for _ in jobs]
+    return results_of(Generation(model, jobs))
+
+
+def results_of(generation: Generation) -> list[list[int] | None]:
+    """Drive a new generation to its end; see `generate`."""
+    written: list[list[int] | None] = [[] for _ in generation.jobs]
     while not generation.done:
         for event in generation.step():
             so_far = written[event.job]

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from services.errors import ArtifactError, UsageError
+from services.generation.model import DECODER_NAME, ENCODER_NAME
 from services.manifest import MANIFEST_NAME, File, Manifest, read_manifest, sha256_of
 from services.plan import Plan
 from services.tasks.kinds import KINDS as KINDS
@@ -24,6 +25,7 @@ from services.tasks.kinds import Task, build_task
 from services.windows import TextTokenizer
 
 GRAPH_NAME = "model.onnx"
+SEQ2SEQ_GRAPHS = (ENCODER_NAME, DECODER_NAME)
 TOKENIZER_NAME = "tokenizer.json"
 AGAIN = "Run `transfer build` again."
 
@@ -132,7 +134,7 @@ def check_variant(folder: Path) -> Manifest:
         )
     if manifest.kind == "sequence-classification" and not manifest.labels:
         raise ArtifactError(f"{path} names no labels; a classifier has some.", AGAIN)
-    missing = {GRAPH_NAME, TOKENIZER_NAME} - {file.path for file in manifest.files}
+    missing = {*graphs_of(manifest.kind), TOKENIZER_NAME} - {file.path for file in manifest.files}
     if missing:
         raise ArtifactError(f"{path} does not list {', '.join(sorted(missing))}.", AGAIN)
     for file in manifest.files:
@@ -172,8 +174,15 @@ def load_task(manifest: Manifest, folder: Path) -> Task:
         raise ArtifactError(f"{folder / MANIFEST_NAME}: {error.message}", error.hint) from error
 
 
+def graphs_of(kind: str) -> tuple[str, ...]:
+    """The graphs of a variant, the one that most of the work is done by last."""
+    return SEQ2SEQ_GRAPHS if kind == "seq2seq" else (GRAPH_NAME,)
+
+
 def graph_sha256(manifest: Manifest) -> str:
-    return next(file.sha256 for file in manifest.files if file.path == GRAPH_NAME)
+    """Of the graph; of an encoder-decoder that of the decoder."""
+    graph = graphs_of(manifest.kind)[-1]
+    return next(file.sha256 for file in manifest.files if file.path == graph)
 
 
 def model_entry(
@@ -183,7 +192,7 @@ def model_entry(
     memory_mb: float | None = None,
     plan: Plan | None = None,
 ) -> dict[str, Any]:
-    """One row of `GET /models`; with a plan it is a loaded one. sha256 is that of the graph."""
+    """One row of `GET /models`; with a plan it is a loaded one. sha256 as `graph_sha256` says."""
     return {
         "model": manifest.model,
         "variant": manifest.variant,

@@ -60,10 +60,9 @@ class Runtime:
         self.plan = plan
         self.memory_mb = 0.0
         self.observe: Observe | None = None  # told (windows, tokens) of every call
-        self._graph = folder / GRAPH_NAME
+        self.folder = folder
         self._per_token = manifest.kind != "sequence-classification"
-        self._session = _session(self._graph, provider, plan.threads)
-        _check_graph(self._session, manifest, self._graph)
+        self._graphs = self._open(plan.threads)
 
     @classmethod
     def load(
@@ -75,7 +74,8 @@ class Runtime:
     ) -> Runtime:
         """Check, load and try one variant; raises ArtifactError or UnavailableError.
 
-        It is called as `plans` say for this machine, or by a plan that is sound anywhere.
+        It is called as `plans` say for this machine, or by a plan that is sound anywhere. One that
+        generates is a `services.writer.Writer`.
         """
         manifest = check_variant(folder)
         chosen = choose_provider(manifest, provider, ort.get_available_providers())
@@ -85,7 +85,7 @@ class Runtime:
         plan = plans.find(key) if plans else None
         if plan is None:
             plan = unmeasured(cores, chosen == CUDA, alone=manifest.precision == "int8")
-        runtime = cls(manifest, folder, task, chosen, plan)
+        runtime = _class_of(manifest)(manifest, folder, task, chosen, plan)
         runtime.warm_up()
         # What an earlier variant gave back is used again; the files are the least it can be.
         least = manifest.size_bytes / 1e6
@@ -110,10 +110,16 @@ class Runtime:
 
     def call(self, windows: Sequence[Window]) -> list[Outputs]:
         """The outputs of every window, in order and without padding, in one call of the graph."""
-        arrays = self._run(self._session, windows)
+        outputs = self._run(self._graphs, windows)
         if self.observe:
             self.observe(len(windows), sum(map(len, windows)))
+        return outputs
+
+    def _run(self, graphs: Any, windows: Sequence[Window]) -> list[Outputs]:
+        """`call` on what `_open` gave."""
         names = self.manifest.outputs
+        feeds = pad(windows, self.task.tokenizer.pad_id, self.manifest.inputs)
+        arrays = graphs.run(names, feeds)
         return [
             {
                 name: array[row, : len(window)] if self._per_token else array[row]
@@ -122,43 +128,53 @@ class Runtime:
             for row, window in enumerate(windows)
         ]
 
-    def _run(self, session: ort.InferenceSession, windows: Sequence[Window]) -> list[Any]:
-        feeds = pad(windows, self.task.tokenizer.pad_id, self.manifest.inputs)
-        arrays: list[Any] = session.run(self.manifest.outputs, feeds)
-        return arrays
+    def _open(self, threads: int) -> Any:
+        """The graph, to be called on so many cores; refused when it does not fit the manifest."""
+        session = open_session(self.folder / GRAPH_NAME, self.provider, threads)
+        _check_graph(session, self.manifest, self.folder / GRAPH_NAME)
+        return session
 
     def measure_plan(self, cores: int) -> Plan:
         """Find out how this variant is best called here; it takes seconds."""
 
         def open_call(threads: int) -> Call:
-            session = self._session_of(threads)
-            return lambda windows: self._run(session, windows)
+            return partial(self._trial, self._opened(threads))
 
         make = partial(_sample_windows, self.task, min(self.manifest.max_tokens, LONG))
         return measure(open_call, make, cores, self.provider == CUDA)
 
+    def _trial(self, graphs: Any, windows: Sequence[Window]) -> Any:
+        """What is timed when a plan is measured."""
+        return self._run(graphs, windows)
+
     def follow(self, plan: Plan) -> None:
         """Call the graph as `plan` says from now on."""
-        self._session, self.plan = self._session_of(plan.threads), plan
+        self._graphs, self.plan = self._opened(plan.threads), plan
 
-    def _session_of(self, threads: int) -> ort.InferenceSession:
-        if threads == self.plan.threads:
-            return self._session
-        return _session(self._graph, self.provider, threads)
+    def _opened(self, threads: int) -> Any:
+        return self._graphs if threads == self.plan.threads else self._open(threads)
 
     def warm_up(self) -> None:
-        """Run one text, and refuse a graph whose outputs do not fit its manifest."""
+        """Run one text, and refuse graphs whose outputs do not fit their manifest."""
         encoded = _sample(self.task)
         try:
-            outputs = self.infer(encoded.windows)
+            self._try(encoded.windows)
         except TransferError:
             raise
         except Exception as error:  # onnxruntime has no common base class
             raise ArtifactError(
-                f"{self._graph} fails on one text: {_first_line(error)}.", AGAIN
+                f"{self.folder} fails on one text: {_first_line(error)}.", AGAIN
             ) from error
-        for window, output in zip(encoded.windows, outputs, strict=True):
-            _check_output(output, window, self.manifest, self._graph)
+
+    def _try(self, windows: Sequence[Window]) -> None:
+        for window, output in zip(windows, self.infer(windows), strict=True):
+            _check_output(output, window, self.manifest, self.folder / GRAPH_NAME)
+
+
+def _class_of(manifest: Manifest) -> type[Runtime]:
+    from services.writer import Writer  # which is made from this module
+
+    return Writer if manifest.kind == "seq2seq" else Runtime
 
 
 def plan_key_of(manifest: Manifest, provider: str, cores: int) -> str:
@@ -189,7 +205,7 @@ def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]
     return CUDA if CUDA in offered and wanted != "cpu" and not int8 else CPU
 
 
-def _session(graph: Path, provider: str, threads: int) -> ort.InferenceSession:
+def open_session(graph: Path, provider: str, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

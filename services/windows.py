@@ -6,6 +6,7 @@ time and memory grow linearly. Training, verification and serving all prepare th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer  # type: ignore[import-untyped]
+from tokenizers import Tokenizer, decoders  # type: ignore[import-untyped]
 
 from services.errors import ArtifactError, ContentError
+
+# BERT's words end at an apostrophe: "it's" is three of them, and comes back as "it ' s".
+CONTRACTION = re.compile(r" ' (s|t|d|m|re|ve|ll)\b")
 
 LongText = Literal["window", "truncate", "error"]
 Offsets = list[tuple[int, int]]
@@ -94,6 +98,7 @@ class TextTokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
+        self._splits_contractions = isinstance(tokenizer.decoder, decoders.WordPiece)
         self.pad_id = pad_id
         probe = tokenizer.encode("a")
         body = [i for i, special in enumerate(probe.special_tokens_mask) if not special]
@@ -123,6 +128,11 @@ class TextTokenizer:
     def tokens(self, text: str) -> Tokens:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return Tokens(encoding.ids, lambda: encoding.offsets)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, special ones left out."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return CONTRACTION.sub(r"'\1", text) if self._splits_contractions else text
 
     def single(self, tokens: Tokens, max_tokens: int, stride: int) -> list[Window]:
         """Windows over one text; neighbours share `stride` tokens."""

@@ -67,3 +67,11 @@ def tiny_pegasus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests import tiny_bases
 
     return tiny_bases.save_pegasus(tmp_path_factory.mktemp("tiny-pegasus"))
+
+
+@pytest.fixture(scope="session")
+def tiny_grown(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BART of 4 encoder and 2 decoder layers, grown from `tiny_bert`."""
+    from tests import tiny_bases
+
+    return tiny_bases.save_grown(tiny_bert, tmp_path_factory.mktemp("tiny-grown"))

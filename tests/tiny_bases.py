@@ -21,6 +21,9 @@ from tokenizers import (
     trainers,
 )
 
+from training.grow import grow
+from training.recipe import Recipe
+
 SAMPLES = Path(__file__).parents[1] / "training" / "samples"
 VOCABULARY = 1000
 BERT_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -179,6 +182,15 @@ def save_pegasus(folder: Path) -> Path:
     )
     fast = hf.PegasusTokenizerFast(tokenizer_object=t5_tokenizer(), offset=0, mask_token_sent=None)
     return _save(hf.PegasusForConditionalGeneration, config, fast, folder)
+
+
+def save_grown(bert: Path, folder: Path) -> Path:
+    """As `training.seq2seq` starts from an encoder."""
+    torch.manual_seed(7)
+    recipe = Recipe(name="grown", kind="seq2seq", base=str(bert), decoder_layers=[0, 2])
+    grow(bert, recipe).save_pretrained(folder)
+    hf.AutoTokenizer.from_pretrained(bert).save_pretrained(folder)
+    return folder
 
 
 def _save(model_class: Any, config: Any, tokenizer: Any, folder: Path) -> Path:

@@ -87,8 +87,8 @@ def asdict_base(base: ResolvedBase) -> dict[str, str]:
 
 
 def first_decoding(recipe: Recipe) -> dict[str, Any]:
-    if recipe.kind == "seq2seq":
-        return {}
+    if recipe.kind == "seq2seq":  # the model's own generation config says the rest
+        return {"max_new_tokens": recipe.max_target_tokens}
     decoding: dict[str, Any] = {"stride": recipe.stride}
     if recipe.kind == "sequence-classification":
         decoding["multi_label"] = recipe.multi_label
@@ -128,7 +128,7 @@ def read_description(folder: Path) -> Description:
             code="bad_checkpoint",
         ) from error
     unknown = set(values) - {item.name for item in fields(Description)}
-    if unknown or values.get("kind") not in (*KINDS, "seq2seq"):
+    if unknown or values.get("kind") not in KINDS:
         raise TransferError(
             f"{path} does not fit: {sorted(unknown) or values.get('kind')!r}.",
             "Train the checkpoint again with this version.",

@@ -23,6 +23,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from services.tasks.base import Encoded, Outputs
 from services.tasks.classify import Classify
+from services.tasks.generate_summary import GenerateSummary
 from services.tasks.kinds import Task
 from services.tasks.qa import AnswerQuestions
 from services.tasks.summarize import Summarize
@@ -133,6 +134,9 @@ def score(
         return _score_answers(task, rows, encoded, outputs)
     if isinstance(task, Summarize):
         return _score_sentences(task, rows, encoded, outputs, summary_sentences)
+    if isinstance(task, GenerateSummary):
+        results = [task.decode(item, out) for item, out in zip(encoded, outputs, strict=True)]
+        return score_summaries(rows, [result["summary"] for result in results])
     raise TypeError(f"no metric for {type(task).__name__}")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from services.errors import UsageError
 
@@ -86,13 +86,13 @@ class GenerationSettings:
                 "Correct it in the generation config, and export the checkpoint again.",
             )
 
-    def replace(self, **changes: Any) -> GenerationSettings:
+    def replace(self, **changes: Any) -> Self:
         """These settings with what one request wants otherwise; None leaves a value as it is."""
         wanted = {name: value for name, value in changes.items() if value is not None}
         return dataclasses.replace(self, **wanted)
 
     @classmethod
-    def from_checkpoint(cls, config: Mapping[str, Any], **defaults: Any) -> GenerationSettings:
+    def from_checkpoint(cls, config: Mapping[str, Any], **defaults: Any) -> Self:
         """What a checkpoint's generation config says; where it is silent, `defaults`, then ours.
 
         Ours differ from transformers' in two points: `no_repeat_ngram_size` is 3, since a small

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
-REPLACEMENT = "\ufffd"  # what a decoder shows in place of bytes that are not yet a character
+# The end of a text that more tokens may change: bytes that are not yet a character (decoders show
+# U+FFFD), and an apostrophe, which some decoders join to the word before once its end is known.
+UNSETTLED = re.compile(r"(\ufffd|'\s?\w{0,2})$")
 
 
 class TextStream:
     """Text of a growing list of tokens; the pieces, joined, are the text of all, stripped.
 
-    Only the tokens since the last piece (and those of that piece, for the space between two) are
-    decoded again, so a step costs the same however much is written.
+    Only the tokens since the last piece (and those of that piece, for the space between the two)
+    are decoded again, so a step costs the same however much is written.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
@@ -34,7 +37,7 @@ class TextStream:
     def _new(self, complete: bool) -> str:
         before = self._decode(self._tokens[self._context : self._shown])
         after = self._decode(self._tokens[self._context :])
-        if len(after) <= len(before) or (after.endswith(REPLACEMENT) and not complete):
+        if len(after) <= len(before) or (UNSETTLED.search(after) and not complete):
             return ""
         self._context, self._shown = self._shown, len(self._tokens)
         return self._trimmed(after[len(before) :])

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from services.errors import ArtifactError
+from services.errors import ArtifactError, UsageError
 from services.tasks.classify import Classify, ClassifySettings
+from services.tasks.generate_summary import GenerateSummary, GenerateSummarySettings
 from services.tasks.qa import AnswerQuestions, QaSettings
 from services.tasks.summarize import Summarize, SummarizeSettings
 from services.tasks.zeroshot import ZeroShot, ZeroShotSettings
 from services.windows import TextTokenizer
 
-Task = Classify | ZeroShot | AnswerQuestions | Summarize
+Task = Classify | ZeroShot | AnswerQuestions | Summarize | GenerateSummary
 
 # kind -> (task class, settings class, graph outputs)
 KINDS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
@@ -21,6 +22,7 @@ KINDS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
     "zero-shot": (ZeroShot, ZeroShotSettings, ("last_hidden_state",)),
     "question-answering": (AnswerQuestions, QaSettings, ("start_logits", "end_logits")),
     "sentence-extraction": (Summarize, SummarizeSettings, ("logits",)),
+    "seq2seq": (GenerateSummary, GenerateSummarySettings, ("sequences",)),
 }
 
 
@@ -46,5 +48,8 @@ def build_task(
     values = {**decoding, "max_tokens": max_tokens}
     if "labels" in names:
         values["labels"] = list(labels)
-    task: Task = task_class(tokenizer, settings_class(**values))
+    try:
+        task: Task = task_class(tokenizer, settings_class(**values))
+    except UsageError as error:
+        raise ArtifactError(error.message, "Export the checkpoint again.") from error
     return task

@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import sentencex
 from numpy.typing import NDArray
 
+from services.sentences import Bounds, own_tokens, split_sentences
 from services.tasks.base import Encoded, Outputs, Result, sigmoid
-from services.windows import LongText, TextTokenizer, Tokens, checked_tokens, limit
-
-Bounds = tuple[int, int]
+from services.windows import LongText, TextTokenizer, checked_tokens, limit
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,9 @@ class Summarize:
         tokens = checked_tokens(self.tokenizer, text)
         room = self.tokenizer.room(self.settings.max_tokens)
         tokens, truncated = limit(tokens, room, long_text, "text")
-        bounds, owner = _own(tokens, split_sentences(text) if sentences is None else sentences)
+        bounds, owner = own_tokens(
+            tokens, split_sentences(text) if sentences is None else sentences
+        )
         pieces = _pack(owner, room, min(self.settings.stride, room // 2))
         windows = self.tokenizer.over(tokens, pieces)
         return EncodedDocument(windows, [tokens], [text], truncated, bounds, owner)
@@ -129,28 +129,6 @@ class Summarize:
             best = order[0]
             return [(_first_words(text, sentences[best], room_words), float(scores[best]))]
         return [(sentences[i], float(scores[i])) for i in sorted(chosen)]
-
-
-def split_sentences(text: str) -> list[Bounds]:
-    """Sentence bounds as code points, surrounding white space left out."""
-    bounds = []
-    for boundary in sentencex.get_sentence_boundaries("en", text):
-        start, end = boundary["start_index"], boundary["end_index"]
-        piece = text[start:end]
-        start += len(piece) - len(piece.lstrip())
-        end -= len(piece) - len(piece.rstrip())
-        if start < end:
-            bounds.append((start, end))
-    return bounds
-
-
-def _own(tokens: Tokens, sentences: Sequence[Bounds]) -> tuple[list[Bounds], NDArray[np.int64]]:
-    """Which sentence each token belongs to; sentences without a token are left out."""
-    starts = np.array([start for start, _ in sentences], np.int64)
-    token_starts = np.array([start for start, _ in tokens.offsets], np.int64)
-    owner = np.maximum(np.searchsorted(starts, token_starts, side="right") - 1, 0)
-    present, renumbered = np.unique(owner, return_inverse=True)
-    return [sentences[i] for i in present], renumbered.astype(np.int64)
 
 
 def _pack(owner: NDArray[np.int64], room: int, stride: int) -> list[tuple[int, int]]:

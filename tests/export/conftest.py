@@ -30,6 +30,8 @@ def bases(
     tiny_distilbert: Path,
     tiny_bart: Path,
     tiny_t5: Path,
+    tiny_pegasus: Path,
+    tiny_grown: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     """Folders by family; "bert-mlm" has a language model head and no pooler."""
@@ -39,4 +41,6 @@ def bases(
         "distilbert": tiny_distilbert,
         "bart": tiny_bart,
         "t5": tiny_t5,
+        "pegasus": tiny_pegasus,
+        "grown": tiny_grown,
     }

@@ -36,6 +36,7 @@ DECODING: dict[str, dict[str, Any]] = {
     "sequence-classification": {"stride": 16, "threshold": 0.1},
     "question-answering": {"stride": 32, "null_bias": 0.5},
     "sentence-extraction": {"stride": 32, "max_sentences": 2},
+    "seq2seq": {"max_new_tokens": 12},
 }
 MAX_TOKENS = 128
 QUALITY = {

@@ -11,7 +11,6 @@ import pytest
 import export.variants
 from export.variants import export_variants, quality_of
 from export.verify import MAX_ABS, GateError, compare
-from services.errors import TransferError
 from services.manifest import Parity, read_manifest, sha256_of
 from services.registry import check_variant
 from services.runtime import Runtime, result_of
@@ -209,10 +208,3 @@ def test_too_few_texts_to_verify_on_are_refused(source, tmp_path):
     with pytest.raises(GateError, match="99 sample texts to verify on; expected 100"):
         export_variants(replace(source, rows=source.rows[:99]), tmp_path / "variants")
     assert not (tmp_path / "variants").exists()
-
-
-def test_models_that_generate_are_refused_with_the_way_out(source, tmp_path):
-    seq2seq = replace(source, description=replace(source.description, kind="seq2seq"))
-    with pytest.raises(TransferError, match="only encoders are served yet") as caught:
-        export_variants(seq2seq, tmp_path / "variants")
-    assert "to_onnx" in caught.value.hint

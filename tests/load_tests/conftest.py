@@ -40,8 +40,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="session")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Kind to a tiny BERT checkpoint of it, with random weights."""
+def checkpoints(
+    tiny_bart: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Path]:
+    """Kind to a tiny BERT (or BART) checkpoint of it, with random weights."""
     import transformers as hf
 
     heads = {
@@ -51,7 +53,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         "zero-shot": hf.BertModel,
     }
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
-    folders = {}
+    folders = {"seq2seq": tiny_bart}
     for kind, head in heads.items():
         labels = {"sentence-extraction": 1, "question-answering": 2}.get(kind, 3)
         config = hf.BertConfig(

@@ -15,8 +15,9 @@ TASKS = {
     "zero-shot": "classify",
     "question-answering": "qa",
     "sentence-extraction": "summarize",
+    "seq2seq": "summarize",
 }
-DECODING = {"max_tokens": 64, "stride": 16}
+DECODING = {"max_tokens": 64, "stride": 16, "max_new_tokens": 4}
 
 
 def test_there_is_a_baseline_for_every_kind_of_graph() -> None:

@@ -12,7 +12,7 @@ import pytest
 from services.errors import UsageError
 from services.generate import Event, Generation, generate
 from services.generation.model import DECODER_NAME, ENCODER_NAME
-from tests.services.writers import CASES, Writer, int8_graphs, load_graphs
+from tests.services.writers import CASES, TinyWriter, int8_graphs, load_graphs
 from tests.tiny_bases import VOCABULARY
 
 FAMILIES = ("bart", "t5")
@@ -35,7 +35,7 @@ def joined(events: list[Event], job: int) -> list[int]:
 class Watched:
     """A model that writes down how many rows each step computes."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: TinyWriter) -> None:
         self.model = writer.model
         self.rows: list[int] = []
 
@@ -53,7 +53,7 @@ class Watched:
 @families
 @beams_each
 def test_a_job_writes_the_same_beside_others_as_alone(
-    family: str, beams: int, writers: dict[str, Writer]
+    family: str, beams: int, writers: dict[str, TinyWriter]
 ) -> None:
     writer, rng = writers[family], random.Random(beams)
     for _ in range(CASES or 12):
@@ -62,19 +62,19 @@ def test_a_job_writes_the_same_beside_others_as_alone(
         assert generate(writer.model, jobs) == alone
 
 
-def test_jobs_with_different_numbers_of_beams_are_refused(writers: dict[str, Writer]) -> None:
+def test_jobs_with_different_numbers_of_beams_are_refused(writers: dict[str, TinyWriter]) -> None:
     writer, rng = writers["bart"], random.Random(0)
     jobs = [writer.random_job(rng, beams) for beams in (1, 4)]
     with pytest.raises(UsageError, match=r"have \[1, 4\] beams"):
         Generation(writer.model, jobs)
 
 
-def test_without_jobs_there_is_nothing_to_do(writers: dict[str, Writer]) -> None:
+def test_without_jobs_there_is_nothing_to_do(writers: dict[str, TinyWriter]) -> None:
     assert Generation(writers["bart"].model, []).done
     assert generate(writers["bart"].model, []) == []
 
 
-def test_as_many_rows_as_before_may_be_of_other_sources(writers: dict[str, Writer]) -> None:
+def test_as_many_rows_as_before_may_be_of_other_sources(writers: dict[str, TinyWriter]) -> None:
     """Four sources, of which one goes on with four hypotheses."""
     writer, rng = writers["bart"], random.Random(4)
     lengths = [1, 1, 8, 1]
@@ -86,7 +86,7 @@ def test_as_many_rows_as_before_may_be_of_other_sources(writers: dict[str, Write
 
 
 @beams_each
-def test_a_finished_job_costs_nothing_more(beams: int, writers: dict[str, Writer]) -> None:
+def test_a_finished_job_costs_nothing_more(beams: int, writers: dict[str, TinyWriter]) -> None:
     writer, rng = writers["t5"], random.Random(5)
     lengths = [3, 9, 6]
     jobs = [
@@ -102,7 +102,7 @@ def test_a_finished_job_costs_nothing_more(beams: int, writers: dict[str, Writer
 
 @beams_each
 def test_a_cancelled_job_leaves_before_the_next_step(
-    beams: int, writers: dict[str, Writer]
+    beams: int, writers: dict[str, TinyWriter]
 ) -> None:
     writer, rng = writers["bart"], random.Random(6)
     gone: set[int] = set()
@@ -120,7 +120,9 @@ def test_a_cancelled_job_leaves_before_the_next_step(
     assert (joined(events, 0), joined(events, 2)) == (alone[0], alone[2])
 
 
-def test_what_is_cancelled_before_it_starts_is_not_even_read(writers: dict[str, Writer]) -> None:
+def test_what_is_cancelled_before_it_starts_is_not_even_read(
+    writers: dict[str, TinyWriter],
+) -> None:
     writer, rng = writers["bart"], random.Random(7)
     jobs = [replace(writer.random_job(rng, 1), cancelled=lambda: True) for _ in range(2)]
     watched = Watched(writer)
@@ -131,7 +133,7 @@ def test_what_is_cancelled_before_it_starts_is_not_even_read(writers: dict[str, 
 
 
 @pytest.mark.parametrize(("length", "ended"), [(2, "length"), (40, "stop")])
-def test_a_job_tells_why_it_ended(length: int, ended: str, writers: dict[str, Writer]) -> None:
+def test_a_job_tells_why_it_ended(length: int, ended: str, writers: dict[str, TinyWriter]) -> None:
     writer, rng = writers["bart"], random.Random(8)
     options = {"max_new_tokens": 8, "min_new_tokens": 0, "forced_eos_token_ids": []}
     free = writer.random_job(
@@ -150,7 +152,7 @@ def test_a_job_tells_why_it_ended(length: int, ended: str, writers: dict[str, Wr
 @families
 @beams_each
 def test_streamed_tokens_are_final_and_complete(
-    family: str, beams: int, writers: dict[str, Writer]
+    family: str, beams: int, writers: dict[str, TinyWriter]
 ) -> None:
     writer, rng = writers[family], random.Random(9)
     early = 0
@@ -163,7 +165,7 @@ def test_streamed_tokens_are_final_and_complete(
     assert early > 0
 
 
-def test_one_beam_gives_out_every_token_at_once(writers: dict[str, Writer]) -> None:
+def test_one_beam_gives_out_every_token_at_once(writers: dict[str, TinyWriter]) -> None:
     writer, rng = writers["bart"], random.Random(10)
     job = replace(writer.random_job(rng, 1, max_new_tokens=6, min_new_tokens=6), stream=True)
     events = finish(Generation(writer.model, [job]))
@@ -172,7 +174,7 @@ def test_one_beam_gives_out_every_token_at_once(writers: dict[str, Writer]) -> N
 
 
 @beams_each
-def test_without_a_stream_there_is_one_event(beams: int, writers: dict[str, Writer]) -> None:
+def test_without_a_stream_there_is_one_event(beams: int, writers: dict[str, TinyWriter]) -> None:
     writer, rng = writers["bart"], random.Random(11)
     job = writer.random_job(rng, beams)
     assert len(finish(Generation(writer.model, [job]))) == 1
@@ -183,7 +185,7 @@ def test_without_a_stream_there_is_one_event(beams: int, writers: dict[str, Writ
 
 @families
 def test_quantized_graphs_are_driven_alike(
-    family: str, writers: dict[str, Writer], tmp_path: Path
+    family: str, writers: dict[str, TinyWriter], tmp_path: Path
 ) -> None:
     """Of tiny random weights int8 keeps little, so only lengths can be promised."""
     writer, rng = writers[family], random.Random(12)

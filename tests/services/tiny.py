@@ -199,28 +199,36 @@ def write_variant(
         "kind": job["kind"],
         "model": model,
         "variant": variant,
+        "labels": job["labels"],
+        "outputs": outputs.get(job["kind"], ["logits"]),
+        "precision": "int8" if variant.endswith("int8") else "fp32",
+        "files": describe_files(folder),
+        "decoding": job["decoding"],
+    }
+    write_manifest(folder, manifest(**{**fields, **changes}))
+    return folder
+
+
+def manifest(**fields: Any) -> Manifest:
+    """A manifest of `fields`, the rest made up."""
+    common: dict[str, Any] = {
         "base": Base(id="tiny", revision="1", sha256="0" * 64),
         "parent": None,
         "recipe_digest": "0" * 16,
         "git_commit": "0" * 40,
         "created": "2026-11-21T00:00:00Z",
-        "labels": job["labels"],
         "max_tokens": 64,
         "inputs": INPUTS,
-        "outputs": outputs.get(job["kind"], ["logits"]),
-        "precision": "int8" if variant.endswith("int8") else "fp32",
+        "precision": "fp32",
         "provider": PROVIDER,
         "opset": 17,
-        "files": describe_files(folder),
         "parameters": 300,
         "quality": Quality(metric="accuracy", value=0.9, n=100, data="made up"),
         "parity": Parity(max_abs=0.0, agreement=1.0, n=100),
         "licence": "Apache-2.0",
         "attribution": "none",
-        "decoding": job["decoding"],
     }
-    write_manifest(folder, Manifest(**{**fields, **changes}))
-    return folder
+    return Manifest(**{**common, **fields})
 
 
 def tag_of(folder: Path) -> str:

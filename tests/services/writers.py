@@ -7,9 +7,9 @@ those that the model likes to write.
 
 from __future__ import annotations
 
-import copy
 import os
 import random
+import shutil
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -24,6 +24,9 @@ from export.to_onnx import to_onnx
 from services.generate import Job
 from services.generation.model import DECODER_NAME, ENCODER_NAME, Seq2SeqModel
 from services.generation.settings import GenerationSettings
+from services.manifest import describe_files, write_manifest
+from services.windows import TextTokenizer
+from tests.services import tiny
 from tests.tiny_bases import VOCABULARY
 from training.models import load_model
 
@@ -32,7 +35,7 @@ CASES = int(os.environ.get("TRANSFER_GENERATE_CASES", "0"))
 
 
 @dataclass
-class Writer:
+class TinyWriter:
     """likes: the tokens that the model writes most, so that one of them can end what it writes."""
 
     torch_model: Any
@@ -89,16 +92,15 @@ class Writer:
         return Job(self.random_source(rng), GenerationSettings(**{**chosen, **options}))
 
 
-def make_writer(base: Path, folder: Path, noise: float = 0.2) -> Writer:
+def make_writer(base: Path, folder: Path, noise: float = 0.2) -> TinyWriter:
     torch.manual_seed(3)
     torch_model = load_model("seq2seq", base).eval()
     with torch.no_grad():
         for parameter in torch_model.parameters():
             parameter.add_(noise * torch.randn_like(parameter))
-    untouched = copy.deepcopy(torch_model)  # Optimum leaves T5's encoder with `use_cache` set
     graphs = to_onnx(torch_model, "seq2seq", base / "tokenizer.json", folder)
-    pad_id = untouched.generation_config.pad_token_id
-    writer = Writer(untouched, graphs, load_graphs(graphs, pad_id), [VOCABULARY - 1])
+    pad_id = torch_model.generation_config.pad_token_id
+    writer = TinyWriter(torch_model, graphs, load_graphs(graphs, pad_id), [VOCABULARY - 1])
     writer.likes = _often_written(writer)
     return writer
 
@@ -122,7 +124,7 @@ def _session(graph: Path) -> Any:
     return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
-def _often_written(writer: Writer) -> list[int]:
+def _often_written(writer: TinyWriter) -> list[int]:
     """The tokens that the model writes most when nothing ends it."""
     rng = random.Random(1)
     seen: Counter[int] = Counter()
@@ -130,3 +132,33 @@ def _often_written(writer: Writer) -> list[int]:
     for _ in range(20):
         seen.update(writer.expected(Job(writer.random_source(rng), settings)))
     return [token for token, _ in seen.most_common(8)]
+
+
+def write_variant(folder: Path, writer: TinyWriter, **changes: Any) -> Path:
+    """A complete variant `story/full` that writes; `changes` replace fields of its manifest."""
+    folder.mkdir(parents=True)
+    for name in (ENCODER_NAME, DECODER_NAME, "tokenizer.json"):
+        shutil.copy(writer.graphs / name, folder)
+    pieces = TextTokenizer.load(folder / "tokenizer.json")
+    assert pieces.pad_id == writer.torch_model.generation_config.pad_token_id
+    decoding = {
+        "decoder_start_token_id": writer.start,
+        "eos_token_ids": writer.likes[:1],
+        "max_new_tokens": 12,
+        "num_beams": 2,
+    }
+    fields: dict[str, Any] = {
+        "name": "story/full",
+        "task": "summarize",
+        "kind": "seq2seq",
+        "model": "story",
+        "variant": "full",
+        "labels": [],
+        "inputs": ["input_ids", "attention_mask"],
+        "outputs": ["sequences"],
+        "max_tokens": 32,
+        "decoding": decoding,
+        "files": describe_files(folder),
+    }
+    write_manifest(folder, tiny.manifest(**{**fields, **changes}))
+    return folder

@@ -7,14 +7,14 @@ import pytest
 
 from services.errors import ArtifactError
 from services.generation.model import Memory, Seq2SeqModel
-from tests.services.writers import Writer
+from tests.services.writers import TinyWriter
 
 FAMILIES = ("bart", "t5", "pegasus")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_keys_and_values_of_the_source_are_computed_once(
-    family: str, writers: dict[str, Writer]
+    family: str, writers: dict[str, TinyWriter]
 ) -> None:
     model, start = writers[family].model, writers[family].start
     memory = model.encode([[5, 6, 7, 8]])
@@ -29,7 +29,9 @@ def test_keys_and_values_of_the_source_are_computed_once(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_padding_does_not_change_what_is_written(family: str, writers: dict[str, Writer]) -> None:
+def test_padding_does_not_change_what_is_written(
+    family: str, writers: dict[str, TinyWriter]
+) -> None:
     model, start = writers[family].model, writers[family].start
     sources = [[5, 6, 7], list(range(10, 40))]
     together, alone = model.encode(sources), model.encode(sources[:1])
@@ -75,7 +77,7 @@ def test_a_source_that_leaves_takes_its_padding_along() -> None:
     assert memory.written["written"].ravel().tolist() == [1, 2]
 
 
-def test_graphs_of_another_layout_are_refused(writers: dict[str, Writer]) -> None:
+def test_graphs_of_another_layout_are_refused(writers: dict[str, TinyWriter]) -> None:
     model = writers["bart"].model
     with pytest.raises(ArtifactError, match=r"The decoder takes attention_mask, input_ids; exp"):
         Seq2SeqModel(model._encoder, model._encoder, 1)

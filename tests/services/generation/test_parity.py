@@ -8,14 +8,14 @@ from collections import Counter
 import pytest
 
 from services.generate import generate
-from tests.services.writers import CASES, Writer
+from tests.services.writers import CASES, TinyWriter
 
-FAMILIES = {"bart": 300, "t5": 300, "pegasus": 100}
+FAMILIES = {"bart": 300, "t5": 300, "pegasus": 100, "grown": 100}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_random_jobs_are_written_as_transformers_writes_them(
-    family: str, writers: dict[str, Writer]
+    family: str, writers: dict[str, TinyWriter]
 ) -> None:
     writer, rng = writers[family], random.Random(2026)
     different = []

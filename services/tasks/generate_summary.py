@@ -1,0 +1,122 @@
+"""Text to a summary in the model's own words.
+
+Graphs: an encoder and a decoder (`services.generation.model`) -> sequences: (written,) token ids
+for each window.
+
+A text longer than a window is read in as few windows as hold it, of about equal length and ending
+where sentences do; each is summarized alone, and the summaries are joined in the order of the
+text. So the cost grows linearly, no part of a text is left out, and nothing is a summary of
+summaries, in which a model's slips would be told again as facts. Even windows matter: a last one of
+a few words would make the model invent the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.errors import UsageError
+from services.generation.settings import GenerationSettings
+from services.sentences import Bounds, even_ranges, own_tokens, split_sentences
+from services.tasks.base import Encoded, Outputs, Result
+from services.windows import LongText, TextTokenizer, Window, checked_tokens, limit
+
+MOST_NEW_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class GenerateSummarySettings(GenerationSettings):
+    """max_tokens: of a window, special tokens included
+    most_new_tokens: what a request may ask of one window at most
+    """
+
+    max_tokens: int = 512
+    most_new_tokens: int = MOST_NEW_TOKENS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_new_tokens > self.most_new_tokens:
+            raise UsageError(
+                f"max_new_tokens is {self.max_new_tokens}; this model writes at most "
+                f"{self.most_new_tokens} for a window.",
+                "Ask for less; a long text is summarized window by window.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Window):
+    """A window that says how it is to be summarized."""
+
+    settings: GenerationSettings = field(default_factory=GenerationSettings)
+
+
+class GenerateSummary:
+    """Encode and decode for one encoder-decoder."""
+
+    def __init__(self, tokenizer: TextTokenizer, settings: GenerateSummarySettings) -> None:
+        self.tokenizer = tokenizer
+        self.settings = settings
+
+    def encode(self, text: str, long_text: LongText = "window", **changes: Any) -> Encoded:
+        """Windows of whole sentences; `changes` replace settings for this text alone.
+
+        Raises UsageError for settings that no search can use.
+        """
+        settings = self.settings.replace(**changes)
+        tokens = checked_tokens(self.tokenizer, text)
+        room = self.tokenizer.room(settings.max_tokens)
+        tokens, truncated = limit(tokens, room, long_text, "text")
+        pieces = [(0, len(tokens.ids))]
+        if len(tokens.ids) > room:
+            _, owner = own_tokens(tokens, split_sentences(text))
+            pieces = even_ranges(owner, room)
+        windows = [_source(window, settings) for window in self.tokenizer.over(tokens, pieces)]
+        return Encoded([*windows], [tokens], [text], truncated)
+
+    def decode(
+        self,
+        encoded: Encoded,
+        outputs: Sequence[Outputs],
+        max_sentences: int | None = None,
+        max_words: int | None = None,
+    ) -> Result:
+        """The summaries of all windows, joined; cut to whole sentences where a limit is given."""
+        written = [self.tokenizer.decode(output["sequences"].tolist()) for output in outputs]
+        summary = first_sentences(joined(written), max_sentences, max_words)
+        # No sentence of the text was chosen: the summary has its own.
+        return {
+            "summary": summary,
+            "sentences": [],
+            "compression": len(summary) / len(encoded.texts[0]),
+        }
+
+
+def _source(window: Window, settings: GenerationSettings) -> Source:
+    """Nothing is made to write more than it reads."""
+    if settings.min_new_tokens > len(window):
+        settings = settings.replace(min_new_tokens=len(window))
+    return Source(
+        window.input_ids,
+        window.token_type_ids,
+        window.content,
+        window.first,
+        window.document,
+        settings,
+    )
+
+
+def joined(written: Sequence[str]) -> str:
+    """The texts of all windows with a space between them."""
+    return " ".join(stripped for text in written if (stripped := text.strip()))
+
+
+def first_sentences(text: str, max_sentences: int | None, max_words: int | None) -> str:
+    """The sentences from the beginning that fit; of one too long its first words."""
+    bounds: list[Bounds] = split_sentences(text)[:max_sentences]
+    if not bounds:
+        return text
+    if max_words is None:
+        return text[: bounds[-1][1]]
+    kept = [end for _, end in bounds if len(text[:end].split()) <= max_words]
+    return text[: kept[-1]] if kept else " ".join(text.split()[:max_words])
