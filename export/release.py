@@ -109,7 +109,14 @@ def _decided(source: Source, held: HeldOut) -> Source:
     encoded, outputs = run(
         task, held.decoding, TorchRunner(source.model, description.kind, tokenizer.pad_id)
     )
-    chosen = choose_decoding(task, held.decoding, encoded, outputs, description.out_of_scope)
+    chosen = choose_decoding(
+        task,
+        held.decoding,
+        encoded,
+        outputs,
+        description.out_of_scope,
+        description.summary_sentences,
+    )
     return replace(source, description=replace(description, decoding=decoding_of(chosen)))
 
 

@@ -62,6 +62,7 @@ class Description:
 
 def describe(recipe: Recipe, base: ResolvedBase, labels: list[str], **changes: Any) -> Description:
     """A description of what `recipe` trains, before its decoding is chosen."""
+    licence, attribution = recipe.credits
     values: dict[str, Any] = {
         "model": recipe.name,
         "kind": recipe.kind,
@@ -74,8 +75,8 @@ def describe(recipe: Recipe, base: ResolvedBase, labels: list[str], **changes: A
         "max_tokens": recipe.max_tokens,
         "decoding": first_decoding(recipe),
         "description": recipe.description,
-        "licence": recipe.data_licence,
-        "attribution": recipe.data_attribution,
+        "licence": licence,
+        "attribution": attribution,
         "summary_sentences": recipe.summary_sentences,
         "out_of_scope": recipe.out_of_scope,
     }

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from services.errors import UsageError
 from training.formats import Record, read_source
-from training.recipe import Recipe, load_recipe
+from training.recipe import Recipe, extra_recipe, load_recipe
 
 ROOT = Path(__file__).parent.parent
 HELD_OUT = 0.1  # share of the rows cut off for dev, and for test, where the data names none
@@ -47,11 +47,13 @@ class Document:
 
     key: indices of the sentences that tell the most (in the data: so, or as 0/1 `marks`)
     references: summaries written by people
+    summary_sentences: of its summary when a summarizer is evaluated (0: as the recipe says)
     """
 
     sentences: tuple[str, ...]
     key: tuple[int, ...] = ()
     references: tuple[str, ...] = ()
+    summary_sentences: int = 0
 
     @property
     def text(self) -> str:
@@ -79,7 +81,41 @@ class DataError(UsageError):
 
 
 def load_data(recipe: Recipe) -> Splits:
-    """Read the recipe's data and split it; raises DataError or UsageError."""
+    """Read the recipe's data and split it; raises DataError or UsageError.
+
+    The training and dev rows of its `extra_data` stand behind its own; the test rows are its own.
+    """
+    splits = _own_splits(recipe)
+    for name in recipe.extra_data:
+        extra = _extra_splits(name, recipe)
+        for split in ("train", "dev"):
+            splits[split] = [*splits[split], *extra[split]]
+    return splits
+
+
+def _extra_splits(name: str, recipe: Recipe) -> Splits:
+    """The rows of one more data set, each with the summary length that its own recipe gives it."""
+    extra = extra_recipe(recipe, name)
+    try:
+        splits = _own_splits(extra)
+    except UsageError as error:
+        raise type(error)(
+            f"extra_data of recipe {recipe.name}: {error.message}",
+            f"Say where it lies, `extra_data={{{name}: PATH}}`, or do without: `extra_data={{}}`.",
+        ) from error
+    if recipe.kind != "sentence-extraction":
+        return splits
+    return {
+        split: [replace(row, summary_sentences=_length(row, extra)) for row in rows]
+        for split, rows in splits.items()
+    }
+
+
+def _length(row: Document, recipe: Recipe) -> int:
+    return recipe.summary_sentences or max(1, len(row.key))
+
+
+def _own_splits(recipe: Recipe) -> Splits:
     if not recipe.data:
         raise UsageError(f"Recipe {recipe.name} names no data.", "Add `data=PATH` or a hub id.")
     faults: list[str] = []
@@ -89,6 +125,10 @@ def load_data(recipe: Recipe) -> Splits:
     if faults:
         raise DataError(_list_faults(faults), "Mend these rows; nothing was trained.")
     splits = complete_splits(found, recipe)
+    if recipe.derive:
+        from training.principal import principal_documents
+
+        splits = {split: principal_documents(rows) for split, rows in splits.items()}
     if recipe.kind == "sequence-classification":
         _refuse_unseen_labels(splits, recipe.out_of_scope)
     _refuse_nothing_to_learn(splits["train"], recipe)
@@ -145,11 +185,12 @@ def label_names(rows: Iterable[LabelledText], out_of_scope: str = "") -> list[st
 def parse_all(records: Iterable[Record], recipe: Recipe, faults: list[str]) -> list[Any]:
     """The rows of all good records; a line is added to `faults` for every bad one."""
     rows = []
+    parse = parse_question if recipe.derive else PARSERS[recipe.kind]
     for record in records:
         try:
             if record.fault:
                 raise ValueError(record.fault)
-            rows.append(PARSERS[recipe.kind](record, recipe))
+            rows.append(parse(record, recipe))
         except ValueError as error:
             faults.append(f"{record.where}: {error}")
     return rows

@@ -202,5 +202,6 @@ def _compare(
 def _tested(recipe: Recipe, model: Any, task: Task, splits: Splits) -> Evaluation:
     infer = TorchRunner(model, recipe.kind, task.tokenizer.pad_id)
     rows = dev_rows(splits, recipe)
-    chosen = choose_decoding(task, rows, *run(task, rows, infer), recipe.out_of_scope)
+    found = run(task, rows, infer)
+    chosen = choose_decoding(task, rows, *found, recipe.out_of_scope, recipe.summary_sentences)
     return score_test(chosen, splits, infer, recipe)

@@ -302,7 +302,7 @@ def score_summaries(
 
 def summary_length(row: Document, sentences: int) -> int:
     """How many sentences a summary of `row` may have: as many as its key sentences for 0."""
-    return sentences or max(1, len(row.key))
+    return row.summary_sentences or sentences or max(1, len(row.key))
 
 
 def references_of(row: Document) -> list[str]:

@@ -150,7 +150,9 @@ def dev_scorer(task: Task, rows: Sequence[Any], recipe: Recipe) -> Scorer:
     def dev_score(model: Any) -> tuple[str, float]:
         infer = TorchRunner(model, recipe.kind, task.tokenizer.pad_id, bf16=recipe.bf16)
         encoded, outputs = run(task, rows, infer)
-        chosen = choose_decoding(task, rows, encoded, outputs, recipe.out_of_scope)
+        chosen = choose_decoding(
+            task, rows, encoded, outputs, recipe.out_of_scope, recipe.summary_sentences
+        )
         found = score(chosen, rows, encoded, outputs, recipe.out_of_scope, recipe.summary_sentences)
         return found.metric, found.value
 
@@ -172,7 +174,8 @@ def record_checkpoint(
     model = merged(model, out, description.base["id"])
     infer = TorchRunner(model, recipe.kind, task.tokenizer.pad_id)
     rows = decoding_rows(splits, recipe)
-    task = choose_decoding(task, rows, *run(task, rows, infer), recipe.out_of_scope)
+    found = run(task, rows, infer)
+    task = choose_decoding(task, rows, *found, recipe.out_of_scope, recipe.summary_sentences)
     tested = score_test(task, splits, infer, recipe)
     described = replace(description, decoding=decoding_of(task))
     return save_checkpoint(

@@ -8,6 +8,7 @@ All of them are rows that no training step was taken on.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,11 +64,18 @@ def held_out(recipe: Recipe, also: Mapping[str, Path] | None = None) -> HeldOut:
 def held_out_for(model: str, data: Mapping[str, Any], folder: Path) -> HeldOut:
     """The rows that judge a model that ships, by the preset of its name.
 
-    data: paths inside of `folder`: `data`, `calibration_data`, and `also` (recipe -> path)
+    data: paths inside of `folder`: `data`, `calibration_data`, and by recipe `extra_data`, `also`
     """
     also = {name: folder / path for name, path in data.get("also", {}).items()}
-    paths = [f"{key}={folder / path}" for key, path in data.items() if key != "also"]
+    paths = [f"{key}={_inside(folder, path)}" for key, path in data.items() if key != "also"]
     return held_out(load_recipe(model, paths), also)
+
+
+def _inside(folder: Path, path: str | Mapping[str, str]) -> str:
+    """A path, or paths by name, as the value of a recipe key."""
+    if isinstance(path, str):
+        return str(folder / path)
+    return json.dumps({name: str(folder / one) for name, one in path.items()})
 
 
 def exam(recipe: Recipe, splits: Splits | None = None) -> Exam:

@@ -22,11 +22,13 @@ from services.errors import UsageError
 
 RECIPES = Path(__file__).parent / "recipes"
 KINDS = ("sequence-classification", "question-answering", "sentence-extraction", "seq2seq")
+DERIVATIONS = ("", "principal-sentences")
 STRATEGIES = ("head", "full", "lora", "scratch")
 ATTENTIONS = ("", "eager", "sdpa")
 CROSS_ATTENTIONS = ("copied", "random")
 CHOICES = {
     "kind": KINDS,
+    "derive": DERIVATIONS,
     "strategy": STRATEGIES,
     "attention": ATTENTIONS,
     "cross_attention": CROSS_ATTENTIONS,
@@ -72,6 +74,11 @@ class Recipe:
         (with other labels: its encoder alone); empty: start from the base
     data: a file, a folder with train/dev/test files, or a Hugging Face data set id
     data_config: configuration name of a hub data set
+    extra_data: recipe of more data of the same kind -> where that lies (empty: where its recipe
+        says); its training and dev rows join those of `data`, as many as its `train_rows` and
+        `dev_rows` allow, the test rows stay those of `data`
+    derive: principal-sentences: the data are articles with questions, of which documents with key
+        sentences are made, see `training.principal`
     columns: our field -> the data's column (a name, or a position in files without a header; for
         references also a list of names, of which those that a row has count)
     splits: train/dev/test -> the data's names (a name or a list); dev is cut from train if absent
@@ -127,6 +134,8 @@ class Recipe:
     data_config: str = ""
     data_licence: str = ""
     data_attribution: str = ""
+    extra_data: dict[str, str] = field(default_factory=dict)
+    derive: str = ""
     columns: dict[str, str | int | list[str]] = field(default_factory=dict)
     splits: dict[str, str | list[str]] = field(default_factory=dict)
     split_column: str = ""
@@ -185,10 +194,22 @@ class Recipe:
         return self.seed if self.data_seed is None else self.data_seed
 
     @property
+    def credits(self) -> tuple[str, str]:
+        """(licences, attributions) of all the data that it trains on."""
+        recipes = [self, *(extra_recipe(self, name) for name in self.extra_data)]
+        licences = dict.fromkeys(one.data_licence for one in recipes if one.data_licence)
+        owners = dict.fromkeys(one.data_attribution for one in recipes if one.data_attribution)
+        return ", ".join(licences), "; ".join(owners)
+
+    @property
     def digest(self) -> str:
         """sha256 of the resolved recipe; where the data lies does not count."""
         content = {**asdict(self), "data": "", "start": bool(self.start)}
         content["calibration_data"] = bool(self.calibration_data)
+        content["extra_data"] = sorted(self.extra_data)
+        for key in ("extra_data", "derive"):  # younger than some checkpoints, whose digest stays
+            if not content[key]:
+                del content[key]
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
     def save(self, path: Path) -> None:
@@ -198,6 +219,19 @@ class Recipe:
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file (or the name of a preset) and apply `key=value` overrides."""
     return parse_recipe({**_read(find_recipe(path)), **parse_overrides(overrides)}, str(path))
+
+
+def extra_recipe(recipe: Recipe, name: str) -> Recipe:
+    """The recipe of one more data set of `recipe`; raises UsageError where it does not fit."""
+    path = recipe.extra_data[name]
+    extra = load_recipe(name, [f"data={path}"] if path else [])
+    if extra.kind != recipe.kind or extra.extra_data:
+        found = "extra data of its own" if extra.extra_data else f"rows for {extra.kind}"
+        raise UsageError(
+            f"extra_data: {name} has {found}; {recipe.name} is for {recipe.kind}.",
+            "Name recipes of the same kind, each with one data set.",
+        )
+    return extra
 
 
 def find_recipe(path: str | Path) -> Path:
@@ -321,6 +355,8 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         faults.append(
             "out_of_scope_weight needs out_of_scope: the label of the rows that it is for"
         )
+    if values.get("derive") and values.get("kind") != "sentence-extraction":
+        faults.append(f"derive is for sentence-extraction; kind is {values.get('kind')!r}")
     if values.get("calibration_data") and values.get("kind") != "question-answering":
         faults.append("calibration_data is for question-answering alone; others calibrate on dev")
     return faults

@@ -2,7 +2,8 @@
 
 Graph: input_ids, attention_mask, token_type_ids? -> logits (windows, tokens, 1): token
 classification with one label; a sentence's score is the mean over its tokens. After Liu & Lapata
-2019 (BertSumExt), without their extra layers, so that the stock export works.
+2019 (BertSumExt), without their extra layers, so that the stock export works. How central a
+sentence is to the whole text, of which a window shows a part, may count beside it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from services.centrality import relative_centrality
 from services.sentences import Bounds, own_tokens, split_sentences
 from services.tasks.base import Encoded, Outputs, Result, sigmoid
 from services.windows import LongText, TextTokenizer, checked_tokens, limit
@@ -25,6 +27,7 @@ class SummarizeSettings:
     block_trigrams: skip a sentence that repeats three words in a row of a chosen one
     (Paulus et al. 2018).
     temperature: logits are divided by it (Guo et al. 2017); no order changes, the scores do
+    centrality: weight of each sentence's relative centrality beside its logit
     """
 
     max_tokens: int = 384
@@ -32,6 +35,7 @@ class SummarizeSettings:
     max_sentences: int = 3
     block_trigrams: bool = True
     temperature: float = 1.0
+    centrality: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,10 @@ class Summarize:
         return EncodedDocument(windows, [tokens], [text], truncated, bounds, owner)
 
     def logits(self, encoded: EncodedDocument, outputs: Sequence[Outputs]) -> NDArray[np.float64]:
-        """(sentences,) mean logit of each sentence's tokens over all windows that show them."""
+        """(sentences,) mean logit of each sentence's tokens over all windows that show them.
+
+        With `centrality` of the settings, the weighted relative centrality is added.
+        """
         sums = np.zeros(len(encoded.sentences))
         counts = np.zeros(len(encoded.sentences))
         for window, output in zip(encoded.windows, outputs, strict=True):
@@ -72,7 +79,12 @@ class Summarize:
             owners = encoded.owner[window.first : window.first + last - first]
             np.add.at(sums, owners, output["logits"][first:last, 0].astype(np.float64))
             np.add.at(counts, owners, 1.0)
-        return sums / np.maximum(counts, 1.0)
+        logits = sums / np.maximum(counts, 1.0)
+        if self.settings.centrality:
+            text = encoded.texts[0]
+            own = relative_centrality([text[slice(*bounds)] for bounds in encoded.sentences])
+            logits = logits + self.settings.centrality * own
+        return np.asarray(logits, np.float64)
 
     def scores(self, encoded: EncodedDocument, outputs: Sequence[Outputs]) -> NDArray[np.float64]:
         """(sentences,) in 0..1: the probability that a sentence belongs to the summary."""
