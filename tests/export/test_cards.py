@@ -62,6 +62,9 @@ def test_the_plan_that_ships_names_the_models_that_ship():
     plan = yaml.safe_load(PLAN.read_text(encoding="utf-8"))
     assert sorted(plan) == ["emotion", "highlights", "intent", "reader"]
     for model, paths in plan.items():
-        load_recipe(model, [f"{key}={path}" for key, path in paths.items() if key != "also"])
+        recipe = load_recipe(
+            model, [f"{key}={json.dumps(path)}" for key, path in paths.items() if key != "also"]
+        )
+        assert recipe.extra_data.keys() == load_recipe(model).extra_data.keys()
         for name in paths.get("also", {}):
             assert load_recipe(name).kind == load_recipe(model).kind

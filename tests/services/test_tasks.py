@@ -217,6 +217,23 @@ def test_a_summarizers_temperature_moves_scores_and_no_choice(runtimes: Runtimes
     )
 
 
+def test_the_centrality_of_a_sentence_counts_by_its_weight(runtimes: Runtimes) -> None:
+    runtime = runtimes["highlights/full"]
+    task = runtime.task
+    assert isinstance(task, Summarize)
+    text = "This is urgent. The card of the account was sent. The bill of the account was sent."
+    encoded = task.encode(text)
+    outputs = runtime.infer(encoded.windows)
+
+    def chosen(weight: float) -> str:
+        weighed = Summarize(task.tokenizer, replace(task.settings, centrality=weight))
+        return str(weighed.decode(encoded, outputs, max_sentences=1)["summary"])
+
+    assert chosen(0.0) == task.decode(encoded, outputs, max_sentences=1)["summary"]
+    assert chosen(0.0) == "This is urgent."
+    assert chosen(100.0) == "The card of the account was sent."
+
+
 def test_summarize_keeps_to_max_words(runtimes: Runtimes) -> None:
     result = run(runtimes["highlights/full"], STORY, max_words=7)
     assert result["summary"] == "This is important for the account."

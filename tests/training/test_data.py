@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from training.data import (
     sample_rows,
     with_null_questions,
 )
+from training.evaluate import summary_length
 from training.recipe import Recipe, load_recipe
 
 CONTEXT = "The red car stops."
@@ -406,3 +408,63 @@ def test_class_names_are_sorted_and_leave_the_outside_out(
     rows = load_data(make_recipe("intent"))["train"]
     assert label_names(rows, "other") == ["billing", "returns", "shipping"]
     assert json.dumps(label_names(rows)) == '["billing", "other", "returns", "shipping"]'
+
+
+# More data
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Recipe:
+    """Ten documents for one sentence, and a recipe `notes` of ten documents for their keys."""
+    for name, key in (("reports", [0]), ("notes", [0, 2])):
+        rows = [{"sentences": [f"{name} {i}.", "Two.", "Three."], "key": key} for i in range(10)]
+        write_jsonl(tmp_path / f"{name}.jsonl", rows)
+    (tmp_path / "notes.yaml").write_text(
+        f"{{name: notes, kind: sentence-extraction, data: {tmp_path}/notes.jsonl,"
+        " summary_sentences: 0, train_rows: 3, data_licence: MIT, data_attribution: N}",
+        encoding="utf-8",
+    )
+    return recipe(
+        tmp_path / "reports.jsonl",
+        "sentence-extraction",
+        summary_sentences=1,
+        data_licence="Apache-2.0",
+        data_attribution="R",
+        extra_data={str(tmp_path / "notes.yaml"): ""},
+    )
+
+
+def test_extra_rows_join_training_and_dev_and_never_test(reports: Recipe) -> None:
+    splits = load_data(reports)
+    counts = {split: Counter(row.text.split()[0] for row in rows) for split, rows in splits.items()}
+    assert counts == {
+        "train": {"reports": 8, "notes": 3},
+        "dev": {"reports": 1, "notes": 1},
+        "test": {"reports": 1},
+    }
+    own = load_data(replace(reports, extra_data={}))
+    assert splits["test"] == own["test"]
+    assert splits["train"][:8] == own["train"]
+
+
+def test_extra_rows_bring_their_own_summary_length_and_credits(reports: Recipe) -> None:
+    row = load_data(reports)["dev"][-1]
+    assert (row.summary_sentences, summary_length(row, 1)) == (2, 2)
+    assert reports.credits == ("Apache-2.0, MIT", "R; N")
+
+
+def test_extra_data_that_is_not_there_is_named(reports: Recipe, tmp_path: Path) -> None:
+    name = str(tmp_path / "notes.yaml")
+    (tmp_path / "empty").mkdir()
+    elsewhere = replace(reports, extra_data={name: str(tmp_path / "empty")})
+    with pytest.raises(UsageError, match=r"extra_data of recipe x: .*empty holds no data file"):
+        load_data(elsewhere)
+
+
+def test_extra_data_of_another_kind_or_with_more_of_its_own_is_refused(
+    reports: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="intent has rows for sequence-classification; x is for"):
+        load_data(replace(reports, extra_data={"intent": ""}))
+    with pytest.raises(UsageError, match="highlights has extra data of its own"):
+        load_data(replace(reports, extra_data={"highlights": ""}))

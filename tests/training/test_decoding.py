@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from services.tasks.classify import Classify, ClassifySettings
 from services.tasks.qa import AnswerQuestions, QaSettings
 from services.tasks.summarize import Summarize, SummarizeSettings
 from services.windows import TextTokenizer
-from training.data import LabelledText, Question
+from training.data import Document, LabelledText, Question
 from training.decoding import abstain_threshold, choose_decoding, label_thresholds
 from training.evaluate import encode_row, label_f1, score
 
@@ -146,3 +147,31 @@ def test_rows_of_one_sort_change_nothing(
 def test_summaries_have_nothing_to_choose(tokenizer: TextTokenizer) -> None:
     task = Summarize(tokenizer, SummarizeSettings())
     assert choose_decoding(task, [], [], []) is task
+
+
+WORDY = (
+    "My bill is late.",
+    "The pump failed.",
+    "A seal of this pump is broken, the line failed.",
+)
+
+
+def test_centrality_weighs_what_serves_the_rows_best(tokenizer: TextTokenizer) -> None:
+    """A model that prefers the first sentence, where the reference repeats the most central one."""
+    task = Summarize(tokenizer, SummarizeSettings())
+    row = Document(WORDY, (2,), (WORDY[2],))
+    other = Document(WORDY, (0,), (WORDY[0],))
+    encoded = task.encode(row.text, row.bounds)
+    logits = np.full((len(encoded.windows[0]), 1), -1.0, np.float32)
+    first, last = encoded.windows[0].content
+    logits[first:last][encoded.owner == 0] = 0.0
+
+    def weight(rows: list[Document], sentences: int) -> float:
+        outputs = [{"logits": logits} for _ in rows]
+        chosen, _ = decided(task, rows, outputs, summary_sentences=sentences)
+        return float(chosen.settings.centrality)
+
+    assert weight([row], 1) > 0
+    assert weight([other], 1) == 0
+    assert weight([row], 3) == 0  # with all sentences chosen every weight is as good
+    assert weight([replace(row, summary_sentences=1)], 3) > 0

@@ -13,7 +13,14 @@ import pytest
 from services.errors import UsageError
 from tests.training.tiny_data import NAMES, squad, write_jsonl
 from training.data import load_data
-from training.held_out import calibration_halves, decoding_rows, dev_rows, exam, held_out
+from training.held_out import (
+    calibration_halves,
+    decoding_rows,
+    dev_rows,
+    exam,
+    held_out,
+    held_out_for,
+)
 from training.recipe import Recipe, load_recipe
 
 MakeRecipe = Callable[..., Recipe]
@@ -110,3 +117,16 @@ def test_one_seed_for_the_rows_leaves_the_other_to_the_training(make_recipe: Mak
 
     assert rows(seed=1, data_seed=7) == rows(seed=2, data_seed=7) == rows(seed=7)
     assert rows(seed=7) != rows(seed=8)
+
+
+def test_paths_of_several_data_sets_start_from_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "main").mkdir()
+    data = {"data": "main", "extra_data": {"principal-sentences": "more"}}
+    with pytest.raises(UsageError, match=rf"{tmp_path}/main holds no data file"):
+        held_out_for("highlights", data, tmp_path)
+    rows = [{"source": ["One.", "Two."], "source_labels": [1, 0], "target": ["One."]}] * 10
+    for split in ("train", "dev", "test"):
+        write_jsonl(tmp_path / "main" / f"{split}.jsonl", rows)
+    (tmp_path / "more").mkdir()
+    with pytest.raises(UsageError, match=rf"recipe highlights: {tmp_path}/more holds no data file"):
+        held_out_for("highlights", data, tmp_path)

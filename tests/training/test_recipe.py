@@ -179,3 +179,14 @@ def test_the_digest_depends_on_everything_else(key: str) -> None:
     other[type(None)] = 0.3
     changed = not value if isinstance(value, bool) else other[type(value)]
     assert replace(recipe, **{key: changed}).digest != recipe.digest
+
+
+def test_extra_data_counts_by_its_name_and_not_by_its_place() -> None:
+    recipe = load_recipe("news")
+    here, there = (replace(recipe, extra_data={"x": folder}).digest for folder in ("a", "b"))
+    assert here == there != replace(recipe, extra_data={"y": "a"}).digest
+
+
+def test_deriving_is_for_sentence_extraction() -> None:
+    with pytest.raises(UsageError, match="derive is for sentence-extraction; kind is 'question"):
+        load_recipe("reader", ["derive=principal-sentences"])
