@@ -11,7 +11,8 @@ import asyncio
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import getrandbits
 from time import perf_counter
@@ -23,6 +24,7 @@ from services import huggingface, openapi, pages
 from services.body import (
     DisconnectError,
     Headers,
+    Message,
     Receive,
     Scope,
     Send,
@@ -32,6 +34,7 @@ from services.body import (
     read_body,
 )
 from services.errors import TransferError
+from services.events import Event, events_of
 from services.schemas import (
     ROUTES,
     CompareRequest,
@@ -78,14 +81,14 @@ class RouteError(TransferError):
 
 @dataclass(slots=True)
 class Reply:
-    """One response, complete or (with `events`) sent piece by piece."""
+    """One response, complete or (with `events`) sent while it is made."""
 
     body: bytes = b""
     status: int = 200
     kind: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
     answer: Answer | None = None
-    events: Iterable[bytes] | None = None
+    events: AsyncGenerator[Event, None] | None = None
     unread: bool = False  # the request's body may still be coming
 
 
@@ -139,9 +142,41 @@ class Edge:
         task = TASK_OF.get(scope["path"]) if scope["method"] == "POST" else None
         work = self._task(scope["path"], headers, receive) if task else self._other(scope)
         reply = await self._guarded(work, request_id)
+        if reply.events is not None:
+            await self._stream(reply, request_id, began, receive, send)
         if task:
             self._count(task, reply, perf_counter() - began)
-        await _send(reply, request_id, began, receive, send)
+        if reply.events is None:
+            await _send(reply, request_id, began, receive, send)
+
+    async def _stream(
+        self, reply: Reply, request_id: str, began: float, receive: Receive, send: Send
+    ) -> None:
+        """Send events as they come; when the client leaves, the work ends."""
+        assert reply.events is not None
+        watch = Watch(receive, math.inf)
+        watch.body_is_here()
+        self._in_flight += 1
+        try:
+            await send(_start(reply, request_id, began))
+            await send(_piece(reply.body))
+            async for event in reply.events:
+                reply.answer = event.answer
+                await send(_piece(event.encode()))
+        except asyncio.CancelledError:
+            reply.status = CLIENT_GONE
+            with suppress(DisconnectError):
+                watch.raise_reason()
+                raise
+        except Exception as error:
+            fault = await self._guarded(_raised(error), request_id)
+            reply.status = fault.status
+            await send(_piece(b"event: error\ndata: " + fault.body + b"\n\n"))
+        finally:
+            watch.end()
+            self._in_flight -= 1
+            await reply.events.aclose()
+        await send({"type": "http.response.body", "body": b""})
 
     def _count(self, task: str, reply: Reply, seconds: float) -> None:
         answer = reply.answer
@@ -246,10 +281,17 @@ async def answer_request(engine: Engine, request: Request, timeout_s: float) -> 
         answer = await engine.answer(huggingface.request_of(request), timeout_s)
         body = huggingface.answer_of(request, answer.body["results"])
         return Reply(_encode(body), answer=answer)
-    answer = await engine.answer(request, timeout_s)  # type: ignore[arg-type]  # what is left
     if isinstance(request, SummarizeRequest) and request.stream:
-        events = sentence_events(answer.body)
-        return Reply(kind="text/event-stream; charset=utf-8", answer=answer, events=events)
+        events = events_of(engine, request, timeout_s)
+        first = await anext(events)  # what fails before it has a status of its own
+        return Reply(
+            first.encode(),
+            kind="text/event-stream; charset=utf-8",
+            headers=(("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")),
+            answer=first.answer,
+            events=events,
+        )
+    answer = await engine.answer(request, timeout_s)  # type: ignore[arg-type]  # what is left
     return Reply(_encode(answer.body), answer=answer)
 
 
@@ -264,13 +306,6 @@ def timeout_of(headers: Headers) -> float:
             "Send e.g. X-Request-Timeout-Ms: 500, or leave it out.",
         )
     return int(text) / 1000
-
-
-def sentence_events(body: dict[str, Any]) -> Iterable[bytes]:
-    """Server-sent events: one for every sentence, then the whole answer as `result`."""
-    for sentence in body["results"][0]["sentences"]:
-        yield b"event: sentence\ndata: " + _encode(sentence) + b"\n\n"
-    yield b"event: result\ndata: " + _encode(body) + b"\n\n"
 
 
 def error_reply(error: TransferError, request_id: str) -> Reply:
@@ -330,7 +365,12 @@ def _page(html: str) -> Reply:
     return Reply(html.encode(), kind="text/html; charset=utf-8")
 
 
-async def _send(reply: Reply, request_id: str, began: float, receive: Receive, send: Send) -> None:
+async def _raised(error: Exception) -> Reply:
+    raise error
+
+
+def _start(reply: Reply, request_id: str, began: float) -> Message:
+    """Status and headers."""
     timing = server_timing(reply.answer, perf_counter() - began)
     headers = [
         (b"content-type", reply.kind.encode("latin-1")),
@@ -341,11 +381,17 @@ async def _send(reply: Reply, request_id: str, began: float, receive: Receive, s
         headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
     if reply.events is None:
         headers.append((b"content-length", b"%d" % len(reply.body)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    for event in reply.events or ():
-        await send({"type": "http.response.body", "body": event, "more_body": True})
+    return {"type": "http.response.start", "status": reply.status, "headers": headers}
+
+
+def _piece(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+async def _send(reply: Reply, request_id: str, began: float, receive: Receive, send: Send) -> None:
+    await send(_start(reply, request_id, began))
     if reply.unread:
-        await send({"type": "http.response.body", "body": reply.body, "more_body": True})
+        await send(_piece(reply.body))
         await discard(receive)
         reply.body = b""
     await send({"type": "http.response.body", "body": reply.body})

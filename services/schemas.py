@@ -62,8 +62,19 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
         """What BentoML's own schema.json says of the type."""
         _, components = msgspec.json.schema_components([cls], ref_template="#/$defs/{name}")
-        own = components.pop(cls.__name__)
-        return {**own, "$defs": components} if components else own
+        own: dict[str, Any] = _inlined(components[cls.__name__], components)
+        return own
+
+
+def _inlined(schema: Any, components: dict[str, Any]) -> Any:
+    """A schema without references: pydantic would look for them among its own."""
+    if isinstance(schema, list):
+        return [_inlined(one, components) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(components[schema["$ref"].rpartition("/")[2]], components)
+    return {name: _inlined(one, components) for name, one in schema.items()}
 
 
 class ClassifyRequest(Request, frozen=True, kw_only=True):
@@ -127,20 +138,36 @@ class QaRequest(Request, frozen=True, kw_only=True):
             )
 
 
+class GenerationOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model writes, in `transformers`' words; what is left out is as the model has it."""
+
+    num_beams: Annotated[int, Meta(ge=1, le=16)] | None = None
+    max_new_tokens: Annotated[int, Meta(ge=1, le=512)] | None = None
+    min_new_tokens: Annotated[int, Meta(ge=0, le=512)] | None = None
+    length_penalty: Annotated[float, Meta(ge=-10, le=10)] | None = None
+    no_repeat_ngram_size: Annotated[int, Meta(ge=0, le=100)] | None = None
+    early_stopping: bool | Literal["never"] | None = None
+
+
 class SummarizeRequest(Request, frozen=True, kw_only=True):
-    """Summarize one text or several by their most telling sentences."""
+    """Summarize one text or several: by their most telling sentences, or in the model's words."""
 
     text: Annotated[Texts, Meta(description="One text, or a list of them.")]
     model: Name | UnsetType = UNSET
     variant: Name | None = None
     max_sentences: Annotated[
         Annotated[int, Meta(ge=1, le=1000)] | None,
-        Meta(description="At most so many sentences; 3 unless max_words is given."),
+        Meta(description="At most so many; of models that choose sentences 3, unless max_words."),
     ] = None
     max_words: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)] | None, Meta(description="At most so many words.")
     ] = None
-    stream: Annotated[bool, Meta(description="Server-sent events, one a sentence.")] = False
+    stream: Annotated[
+        bool, Meta(description="Server-sent events: sentences, or tokens as they are written.")
+    ] = False
+    generation: Annotated[
+        GenerationOptions | None, Meta(description="Only for models that write in their own words.")
+    ] = None
     long_text: Handling = "window"
 
     def check(self) -> None:
@@ -219,8 +246,9 @@ class HfQaRequest(Request, frozen=True, kw_only=True):
 
 
 class HfSummarizeParameters(Struct, frozen=True, forbid_unknown_fields=True):
-    """Hugging Face's own names; the model picks whole sentences, so spaces are always clean."""
+    """Hugging Face's own names; spaces are always clean."""
 
+    generate_parameters: GenerationOptions | None = None
     clean_up_tokenization_spaces: bool | None = None
     truncation: Literal["do_not_truncate", "longest_first", "only_first"] | None = None
 
