@@ -25,7 +25,7 @@ class SummarizeSettings:
     """stride: tokens of earlier sentences repeated at the head of the next window.
 
     block_trigrams: skip a sentence that repeats three words in a row of a chosen one
-    (Paulus et al. 2018).
+    (Paulus et al. 2018); without it, one that repeats a chosen one as a whole
     temperature: logits are divided by it (Guo et al. 2017); no order changes, the scores do
     centrality: weight of each sentence's relative centrality beside its logit
     """
@@ -127,16 +127,19 @@ class Summarize:
         order = [int(i) for i in np.argsort(-scores, kind="stable")]
         chosen: list[int] = []
         seen: set[tuple[str, ...]] = set()
+        told: set[tuple[str, ...]] = set()
         for index in order:
             if len(chosen) == room_sentences:
                 break
             words = text[slice(*sentences[index])].lower().split()
             grams = set(zip(words, words[1:], words[2:], strict=False))
-            if len(words) > room_words or (self.settings.block_trigrams and grams & seen):
+            repeated = tuple(words) in told or (self.settings.block_trigrams and grams & seen)
+            if repeated or len(words) > room_words:
                 continue
             chosen.append(index)
             room_words -= len(words)
             seen |= grams
+            told.add(tuple(words))
         if not chosen:  # not even one sentence fits: the beginning of the best one does
             best = order[0]
             return [(_first_words(text, sentences[best], room_words), float(scores[best]))]

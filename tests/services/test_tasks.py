@@ -234,6 +234,23 @@ def test_the_centrality_of_a_sentence_counts_by_its_weight(runtimes: Runtimes) -
     assert chosen(100.0) == "The card of the account was sent."
 
 
+def test_no_sentence_is_told_twice(runtimes: Runtimes) -> None:
+    runtime = runtimes["highlights/full"]
+    task = runtime.task
+    assert isinstance(task, Summarize)
+    text = "This is urgent for my bill. This is urgent for my card. This is urgent for my bill."
+    encoded = task.encode(text)
+    outputs = runtime.infer(encoded.windows)
+
+    def count(block_trigrams: bool) -> int:
+        chosen = Summarize(
+            task.tokenizer, replace(task.settings, block_trigrams=block_trigrams)
+        ).decode(encoded, outputs, max_sentences=3)
+        return len(chosen["sentences"])
+
+    assert (count(True), count(False)) == (1, 2)
+
+
 def test_summarize_keeps_to_max_words(runtimes: Runtimes) -> None:
     result = run(runtimes["highlights/full"], STORY, max_words=7)
     assert result["summary"] == "This is important for the account."

@@ -175,3 +175,16 @@ def test_centrality_weighs_what_serves_the_rows_best(tokenizer: TextTokenizer) -
     assert weight([other], 1) == 0
     assert weight([row], 3) == 0  # with all sentences chosen every weight is as good
     assert weight([replace(row, summary_sentences=1)], 3) > 0
+
+
+def test_sentences_may_share_words_where_that_serves_the_rows(tokenizer: TextTokenizer) -> None:
+    task = Summarize(tokenizer, SummarizeSettings())
+    sentences = ("The pump of line four failed.", "The pump of line four broke.", "It rained.")
+
+    def blocks(*key: int) -> bool:
+        row = Document(sentences, key)
+        zeros = np.zeros((len(encode_row(task, row).windows[0]), 1), np.float32)
+        return bool(decided(task, [row], [{"logits": zeros}])[0].settings.block_trigrams)
+
+    assert not blocks(0, 1)
+    assert blocks(0, 2)
