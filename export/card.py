@@ -20,8 +20,8 @@ LIMITS = {
         "trained on encyclopedia paragraphs."
     ),
     "sentence-extraction": (
-        "English only. It chooses sentences and never rewrites them; it was trained on abstracts "
-        "of computer science papers, and other genres are new to it."
+        "English only. It chooses sentences and never rewrites them; it knows the "
+        "genres of the data above, and others are new to it."
     ),
     "seq2seq": (
         "English only. It writes in its own words and may state what the text does not say: names "
