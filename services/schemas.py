@@ -274,6 +274,27 @@ RequestType = TypeVar("RequestType", bound=Request)
 _DECODERS: dict[type[Request], Any] = {kind: msgspec.json.Decoder(kind) for kind in ROUTES.values()}
 
 
+def _field_names(kind: Any) -> set[str]:
+    """The names of all fields of a request, those of structs in it too."""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return _field_names(kind.type)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return set().union(*(_field_names(one) for one in kind.types))
+    if not isinstance(kind, msgspec.inspect.StructType):
+        return set()
+    inner = [_field_names(one.type) for one in kind.fields]
+    return {one.encode_name for one in kind.fields}.union(*inner)
+
+
+# As they stand in a body; a text cannot hold them, since quotes in it have a backslash before them.
+_QUOTED: dict[type[Request], list[bytes]] = {
+    kind: [f'"{name}"'.encode() for name in sorted(_field_names(msgspec.inspect.type_info(kind)))]
+    for kind in ROUTES.values()
+}
+_TASK_FIELDS = set().union(*(_field_names(msgspec.inspect.type_info(k)) for k in TASKS.values()))
+_QUOTED[CompareRequest] += [f'"{name}"'.encode() for name in sorted(_TASK_FIELDS)]
+
+
 def decode_request(body: bytes, kind: type[RequestType]) -> RequestType:
     """JSON bytes to a checked request; raises MalformedError or InvalidError."""
     try:
@@ -282,8 +303,25 @@ def decode_request(body: bytes, kind: type[RequestType]) -> RequestType:
         _refuse(error, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return convert_request(_decode_surrogates(body, error), kind)
+    if b"\\u" in body or any(body.count(name) > 1 for name in _QUOTED[kind]):
+        json.loads(body, object_pairs_hook=_without_twice)  # msgspec takes the last of them
     request.check()
     return request
+
+
+def _without_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedError(
+            f"The body has {_shortened(twice)} twice in one object.", "Send each field once."
+        )
+    return found
+
+
+def _shortened(name: str) -> str:
+    return repr(name if len(name) <= 50 else f"{name[:50]}...")
 
 
 def convert_request(value: Any, kind: type[RequestType], field: str = "") -> RequestType:
@@ -300,7 +338,7 @@ def _decode_surrogates(body: bytes, error: Exception) -> Any:
     """JSON that msgspec refuses only for half a surrogate pair: a text's fault, not the body's."""
     if b"\\u" in body:
         try:
-            return json.loads(body, parse_constant=_no_constant)
+            return json.loads(body, parse_constant=_no_constant, object_pairs_hook=_without_twice)
         except (ValueError, RecursionError):
             pass
     raise MalformedError(f"The body is not JSON: {error}.", "Send one JSON object in UTF-8.")
