@@ -24,7 +24,14 @@ import bentoml
 from services.edge import Edge
 from services.errors import TransferError
 from services.gate import Gate
-from services.lifecycle import end_with, end_worker, on_signal, spare_the_collector, supervise
+from services.lifecycle import (
+    end_in_peace,
+    end_with,
+    end_worker,
+    on_signal,
+    spare_the_collector,
+    supervise,
+)
 from services.metrics import Metrics
 from services.packaging import available, models_to_package, use_configured_store
 from services.running import RELOAD, mark_running
@@ -66,6 +73,7 @@ class Transfer:
         threading.Thread(target=self._load, name="transfer-load", daemon=True).start()
         self._mark = mark_running(settings)
         on_signal(RELOAD, self._reload)
+        end_in_peace(settings.drain_s, self.engine.fleet.drain)
 
     def _load(self) -> None:
         try:
