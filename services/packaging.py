@@ -69,6 +69,20 @@ def models_to_package() -> list[Model[Any]]:
         return [MissingModels(error)]
 
 
+def gpu_resources() -> dict[str, Any]:
+    """`resources` of a service that is asked to run on CUDA (TRANSFER_PROVIDER=cuda), else none.
+
+    BentoML then gives the worker one device of its own, unless CUDA_VISIBLE_DEVICES is set, and
+    whoever deploys the Bento reads the need from it. A service that may use a device but need not
+    ("auto") asks for none: BentoML would warn of a shortage wherever there is no GPU.
+    """
+    try:
+        wanted = Settings.from_environment().provider
+    except TransferError:  # told by the one who reads all settings
+        return {}
+    return {"resources": {"gpu": 1}} if wanted == "cuda" else {}
+
+
 def available(settings: Settings, bento: Any) -> dict[str, str]:
     """The lock's variants that can be served here: in a Bento, those that it holds."""
     lock = read_lock(settings.lock)

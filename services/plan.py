@@ -22,6 +22,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any
 
+from services.gpu import NoDeviceError, find_device
 from services.windows import Window
 
 logger = logging.getLogger("transfer")
@@ -186,11 +187,10 @@ def _padding(rates: dict[int, float], calls: int) -> int:
 def device_name(gpu: bool) -> str:
     """The processor that calls run on, as its maker calls it."""
     if gpu:
-        for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-            for line in path.read_text().splitlines():
-                if line.startswith("Model:"):
-                    return line.partition(":")[2].strip()
-        return "GPU"
+        try:
+            return find_device().name
+        except NoDeviceError:
+            return "GPU"
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -19,9 +19,18 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from services.errors import ArtifactError, TransferError, UsageError
+from services.binding import on_device
+from services.errors import ArtifactError, TransferError
 from services.manifest import Manifest
 from services.plan import LONG, Call, Plan, PlanFile, calls_of, measure, plan_key, unmeasured
+from services.providers import CPU as CPU
+from services.providers import CUDA as CUDA
+from services.providers import UnavailableError as UnavailableError
+from services.providers import (
+    cuda_fault,
+    offered_providers,
+    session_providers,
+)
 from services.registry import AGAIN, GRAPH_NAME, check_variant, graph_sha256, load_task
 from services.settings import Provider
 from services.tasks.base import Encoded, Outputs
@@ -30,17 +39,7 @@ from services.tasks.qa import AnswerQuestions
 from services.tasks.zeroshot import ZeroShot
 from services.windows import Window, pad
 
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-
 Observe = Callable[[int, int], None]
-
-
-class UnavailableError(UsageError):
-    """A variant that this machine cannot run as it was asked to."""
-
-    code = "unavailable"
-    status = 503
 
 
 class Runtime:
@@ -78,7 +77,7 @@ class Runtime:
         generates is a `services.writer.Writer`.
         """
         manifest = check_variant(folder)
-        chosen = choose_provider(manifest, provider, ort.get_available_providers())
+        chosen = choose_provider(manifest, provider, offered_providers())
         before = _resident_mb()
         task = load_task(manifest, folder)
         key = plan_key_of(manifest, chosen, cores)
@@ -132,7 +131,7 @@ class Runtime:
         """The graph, to be called on so many cores; refused when it does not fit the manifest."""
         session = open_session(self.folder / GRAPH_NAME, self.provider, threads)
         _check_graph(session, self.manifest, self.folder / GRAPH_NAME)
-        return session
+        return on_device(session)
 
     def measure_plan(self, cores: int) -> Plan:
         """Find out how this variant is best called here; it takes seconds."""
@@ -188,8 +187,9 @@ def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]
     needs_cuda = manifest.provider == CUDA or manifest.precision == "fp16"
     if (needs_cuda or wanted == "cuda") and CUDA not in offered:
         raise UnavailableError(
-            f"{key} needs {CUDA}; this machine offers {', '.join(offered)}.",
-            "Serve distilled-int8, or install the gpu extra.",
+            f"{key} needs {CUDA}; this machine offers {', '.join(offered)}{_why()}.",
+            "Serve distilled-int8, or install the gpu extra on a machine with a GPU; "
+            "`transfer doctor` tells what is missing.",
         )
     if needs_cuda and wanted == "cpu":
         raise UnavailableError(
@@ -205,21 +205,32 @@ def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]
     return CUDA if CUDA in offered and wanted != "cpu" and not int8 else CPU
 
 
+def _why() -> str:
+    """Why CUDA is not offered, where onnxruntime could run on it."""
+    fault = cuda_fault() if CUDA in ort.get_available_providers() else None
+    return f" ({fault[0]})" if fault else ""
+
+
 def open_session(graph: Path, provider: str, threads: int) -> ort.InferenceSession:
+    """A session on `provider` and nowhere else, each call using `threads` cores.
+
+    Raises UnavailableError where the provider does not work here, ArtifactError for a bad graph.
+    """
+    if provider == CUDA and (fault := cuda_fault()):
+        raise UnavailableError(f"{graph} needs {provider}; {fault[0]}.", fault[1])
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = [provider] if provider == CPU else [provider, CPU]
     try:
-        session = ort.InferenceSession(str(graph), options, providers=providers)
+        session = ort.InferenceSession(str(graph), options, providers=session_providers(provider))
     except Exception as error:  # onnxruntime has no common base class
         raise ArtifactError(f"{graph} cannot be loaded: {_first_line(error)}.", AGAIN) from error
     if session.get_providers()[0] != provider:  # ONNX Runtime falls back with only a warning
         raise UnavailableError(
             f"{graph} needs {provider}; onnxruntime started {session.get_providers()[0]} instead.",
-            "Check the driver with `transfer doctor`.",
+            "Check the driver with `transfer doctor`, or set TRANSFER_PROVIDER=cpu.",
         )
     return session
 

@@ -37,7 +37,8 @@ class Settings:
     timeout_s: a request that takes longer is given up with 504 (a caller can ask for less)
     lock: the file that names the published variants
     plans: the file that keeps how each variant is best called on this machine
-    provider: where graphs run; "auto" is CUDA for fp32 and fp16 where onnxruntime offers it
+    provider: where graphs run; "auto" is CUDA for fp32 and fp16 where there is a device
+    gpu_memory_mb: memory that each loaded graph may take of a CUDA device (0: no limit)
     """
 
     variants: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class Settings:
     lock: Path = ROOT / LOCK_NAME
     plans: Path = field(default_factory=lambda: _default_plans())
     provider: Provider = "auto"
+    gpu_memory_mb: int = 0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -114,6 +116,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "lock": Path,
     "plans": Path,
     "provider": _provider,
+    "gpu_memory_mb": _at_least(0),
 }
 
 

@@ -30,6 +30,7 @@ def test_everything_can_be_set() -> None:
             "TRANSFER_LOCK": "some/lock.json",
             "TRANSFER_PLANS": "some/plans.json",
             "TRANSFER_PROVIDER": "CPU",
+            "TRANSFER_GPU_MEMORY_MB": "2000",
         }
     )
     assert settings == Settings(
@@ -43,6 +44,7 @@ def test_everything_can_be_set() -> None:
         lock=Path("some/lock.json"),
         plans=Path("some/plans.json"),
         provider="cpu",
+        gpu_memory_mb=2000,
     )
 
 
