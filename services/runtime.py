@@ -139,7 +139,7 @@ class Runtime:
         def open_call(threads: int) -> Call:
             return partial(self._trial, self._opened(threads))
 
-        make = partial(_sample_windows, self.task, min(self.manifest.max_tokens, LONG))
+        make = partial(sample_windows, self.task, min(self.manifest.max_tokens, LONG))
         return measure(open_call, make, cores, self.provider == CUDA)
 
     def _trial(self, graphs: Any, windows: Sequence[Window]) -> Any:
@@ -285,7 +285,7 @@ def _sample(task: Task) -> Encoded:
     return task.encode(text)
 
 
-def _sample_windows(task: Task, longest: int, count: int, tokens: int) -> list[Window]:
+def sample_windows(task: Task, longest: int, count: int, tokens: int) -> list[Window]:
     """`count` windows of `tokens` tokens each (at most `longest`), of words that repeat."""
     tokenizer, tokens = task.tokenizer, min(tokens, longest)
     text = "a short text to find out how fast this model reads on this machine " * (tokens // 8 + 1)
