@@ -63,8 +63,8 @@ def models_to_package() -> list[Model[Any]]:
     """What `bentoml build` puts into the Bento and `bentoml serve` requires."""
     try:
         settings = Settings.from_environment()
-        lock = read_lock(settings.lock)
-        return [PublishedModel(lock[key]) for key in packaged(lock, settings.variants)]
+        lock, cuda = read_lock(settings.lock), settings.provider == "cuda"
+        return [PublishedModel(lock[key]) for key in packaged(lock, settings.variants, cuda)]
     except TransferError as error:
         return [MissingModels(error)]
 

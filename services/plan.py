@@ -141,7 +141,12 @@ def _best(
     rates: dict[int, float] = {}
     best = sizes[0]
     for size in sizes:
-        rates[size] = _rate(call, make(size, length), calls)
+        try:
+            rates[size] = _rate(call, make(size, length), calls)
+        except Exception:  # onnxruntime has no common base class
+            if not rates:
+                raise
+            break  # the device has no memory for so many
         if rates[size] > rates[best] * GAIN:
             best = size
         elif size > 2 * best:
@@ -200,9 +205,12 @@ def device_name(gpu: bool) -> str:
     return platform.processor() or platform.machine()
 
 
-def plan_key(graph_sha256: str, cores: int, runtime_version: str, gpu: bool) -> str:
-    """What a plan depends on."""
-    parts = (device_name(gpu), f"{cores} cores", f"onnxruntime {runtime_version}", graph_sha256)
+def plan_key(
+    graph_sha256: str, cores: int, runtime_version: str, gpu: bool, limit_mb: int = 0
+) -> str:
+    """What a plan depends on; limit_mb: of the device memory, where there is one."""
+    device = device_name(gpu) + (f", {limit_mb} MB" if gpu and limit_mb else "")
+    parts = (device, f"{cores} cores", f"onnxruntime {runtime_version}", graph_sha256)
     return " | ".join(parts)
 
 

@@ -46,6 +46,11 @@ def limit_gpu_memory(memory_mb: int) -> None:
     _Limit.memory_mb = memory_mb
 
 
+def gpu_memory_limit() -> int:
+    """MB that a session on CUDA may take now; 0: no limit."""
+    return _Limit.memory_mb
+
+
 def cuda_options(memory_mb: int = 0) -> dict[str, str]:
     """Options of the CUDA provider.
 
@@ -73,7 +78,7 @@ def session_providers(provider: str) -> list[Any]:
 
 def offered_providers() -> list[str]:
     """What graphs can be run by here: CUDA only where there is a device at all."""
-    found = list(ort.get_available_providers())
+    found = [one for one in (CUDA, CPU) if one in ort.get_available_providers()]
     if CUDA in found and isinstance(_device(), NoDeviceError):
         found.remove(CUDA)
     return found

@@ -28,6 +28,7 @@ from services.providers import CUDA as CUDA
 from services.providers import UnavailableError as UnavailableError
 from services.providers import (
     cuda_fault,
+    gpu_memory_limit,
     offered_providers,
     session_providers,
 )
@@ -178,7 +179,8 @@ def _class_of(manifest: Manifest) -> type[Runtime]:
 
 def plan_key_of(manifest: Manifest, provider: str, cores: int) -> str:
     """Under which a plan of the variant is kept."""
-    return plan_key(graph_sha256(manifest), cores, ort.__version__, provider == CUDA)
+    gpu = provider == CUDA
+    return plan_key(graph_sha256(manifest), cores, ort.__version__, gpu, gpu_memory_limit())
 
 
 def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]) -> str:
