@@ -14,8 +14,8 @@ from typing import Any
 
 from services.items import items_of
 from services.runtime import Runtime
-from services.scheduler import work
 from services.schemas import TASKS, convert_request
+from services.work import work
 
 Body = dict[str, Any]
 THREADS = 2

@@ -23,6 +23,7 @@ import bentoml
 
 from services.edge import Edge
 from services.errors import TransferError
+from services.gate import Gate
 from services.lifecycle import end_with, end_worker, spare_the_collector, supervise
 from services.metrics import Metrics
 from services.packaging import (
@@ -82,9 +83,11 @@ class Transfer:
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """In the supervisor, before any worker: settings and lock are whole, or exit 1."""
+        """In the supervisor, before any worker: settings, lock and keys are whole, or exit 1."""
         try:
-            available(Settings.from_environment(), Transfer.bento)
+            settings = Settings.from_environment()
+            available(settings, Transfer.bento)
+            Gate(settings)
         except TransferError as error:
             end_with(error)
         supervise()

@@ -17,16 +17,17 @@ from msgspec import UNSET
 
 from services.compare import agreement
 from services.errors import TransferError
-from services.items import items_of
+from services.items import Say, items_of
 from services.manifest import Manifest, read_manifest
 from services.metrics import Metrics
 from services.plan import PlanFile
 from services.registry import VARIANTS, default_variant, model_entry, select, variant_path
 from services.runtime import CUDA, Runtime
-from services.scheduler import Done, Scheduler
+from services.scheduler import Scheduler
 from services.schemas import ClassifyRequest, CompareRequest, QaRequest, TaskRequest
 from services.settings import Settings
 from services.tasks.base import Result
+from services.work import Done
 
 logger = logging.getLogger("transfer")
 
@@ -171,13 +172,17 @@ class Engine:
 
     # --- answers
 
-    async def answer(self, request: TaskRequest, timeout_s: float = inf) -> Answer:
+    async def answer(
+        self, request: TaskRequest, timeout_s: float = inf, say: Say | None = None
+    ) -> Answer:
         """Answer a classify, qa or summarize request with one variant.
 
         timeout_s: what the caller allows, if that is less than the setting
+        say: told, in a worker thread, what a model writes about one text while it writes
         """
         runtime = self.pick(model_of(request), request.variant)
-        done = await self._work(request, runtime, min(timeout_s, self.settings.timeout_s))
+        timeout_s = min(timeout_s, self.settings.timeout_s)
+        done = await self._work(request, runtime, timeout_s, say)
         manifest = runtime.manifest
         body = {
             "model": manifest.model,
@@ -208,9 +213,11 @@ class Engine:
         }
         return Answer(body, request.task, model, "several", done)
 
-    async def _work(self, request: TaskRequest, runtime: Runtime, timeout_s: float) -> list[Done]:
+    async def _work(
+        self, request: TaskRequest, runtime: Runtime, timeout_s: float, say: Say | None = None
+    ) -> list[Done]:
         """Work on the items of a request; raises the content fault of a request with only one."""
-        items, single = items_of(request, runtime)
+        items, single = items_of(request, runtime, say)
         done = await self.scheduler.run(runtime, items, timeout_s)
         manifest = runtime.manifest
         self.metrics.worked(manifest.task, manifest.model, manifest.variant, done)

@@ -17,7 +17,7 @@ from services.registry import graph_sha256
 if TYPE_CHECKING:
     from services.manifest import Manifest
     from services.plan import Plan
-    from services.scheduler import Done
+    from services.work import Done
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)

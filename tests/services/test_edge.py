@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -137,7 +138,7 @@ def test_what_is_not_ours_goes_on_to_bentoml() -> None:
         await send({"type": "http.response.body", "body": b""})
 
     async def main() -> None:
-        edge = Edge(inner, lambda: None)  # type: ignore[arg-type,return-value]
+        edge = Edge(inner, lambda: SimpleNamespace(settings=Settings()))  # type: ignore[arg-type,return-value]
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(edge), base_url="http://test"
         ) as client:
