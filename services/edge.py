@@ -97,7 +97,7 @@ class Edge:
             "/livez": lambda: Reply(b'{"status":"alive"}'),
             "/readyz": self._readyz,
             "/metrics": self._metrics,
-            "/models": lambda: Reply(encode(self._ready_engine().models())),
+            "/models": lambda: Reply(encode(self._ready_engine().fleet.models())),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -280,7 +280,7 @@ class Edge:
 
     def _ready_engine(self) -> Engine:
         engine = self._engine()
-        engine.require_ready()
+        engine.fleet.require_ready()
         return engine
 
     def _readyz(self) -> Reply:

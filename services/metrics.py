@@ -101,6 +101,16 @@ class Metrics:
             value=1.0,
         )
 
+    def retired(self, manifest: Manifest) -> None:
+        """Forget a variant that is not served any more, unless another of its name is."""
+        own = (manifest.model, manifest.variant)
+        self.memory.values.pop(own, None)
+        sha256 = graph_sha256(manifest)
+        for numbers in (self.info, self.plan):
+            for labels in list(numbers.values):
+                if labels[-1] == sha256 or labels[:2] == own:
+                    del numbers.values[labels]
+
     def planned(self, manifest: Manifest, plan: Plan) -> None:
         """Tell how a variant is called."""
         for setting in ("calls", "threads", "windows", "tokens", "padding"):

@@ -32,7 +32,7 @@ async def serve_metrics(port: int, exposition: Callable[[], bytes], kind: str) -
         writer.close()
 
     try:
-        return await asyncio.start_server(answer, "0.0.0.0", port)
+        return await asyncio.start_server(answer, "0.0.0.0", port)  # nosec B104
     except OSError as error:
         raise UsageError(
             f"TRANSFER_METRICS is {port}, a port that cannot be opened: {error.strerror}.",

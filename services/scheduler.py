@@ -95,6 +95,11 @@ class Scheduler:
             with self.lock:
                 self.tokens -= counted
 
+    def retire(self, runtime: Infers) -> None:
+        """Forget a runtime that gets no more requests; what waits for it is still worked on."""
+        with self.lock:
+            self._lanes.pop(runtime, None)
+
     def close(self) -> None:
         """Finish what runs, drop what waits."""
         with self.lock:
