@@ -33,7 +33,12 @@ from services.lifecycle import (
     supervise,
 )
 from services.metrics import Metrics
-from services.packaging import available, models_to_package, use_configured_store
+from services.packaging import (
+    available,
+    gpu_resources,
+    models_to_package,
+    use_configured_store,
+)
 from services.running import RELOAD, mark_running
 from services.schemas import (
     ClassifyRequest,
@@ -55,12 +60,15 @@ use_configured_store()
     metrics={"enabled": False},  # ours are on /metrics
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": [".*"]},
+    **gpu_resources(),
 )
 class Transfer:
     """Fine-tuned and distilled language models: classify, answer questions, summarize, compare."""
 
     def __init__(self) -> None:
-        from services.engine import Engine  # here: the supervisor needs no onnxruntime
+        # Here: the supervisor needs no onnxruntime.
+        from services.engine import Engine
+        from services.providers import limit_gpu_memory
 
         try:
             settings = Settings.from_environment()
@@ -68,6 +76,7 @@ class Transfer:
         except TransferError as error:
             end_worker(error)
         logger.setLevel(logging.INFO)
+        limit_gpu_memory(settings.gpu_memory_mb)
         self.engine = Engine(settings, lock, Metrics())
         # In a thread, so that /livez and /readyz answer while the variants are loaded.
         threading.Thread(target=self._load, name="transfer-load", daemon=True).start()

@@ -39,7 +39,8 @@ class Settings:
     timeout_s: a request that takes longer is given up with 504 (a caller can ask for less)
     lock: the file that names the published variants
     plans: the file that keeps how each variant is best called on this machine
-    provider: where graphs run; "auto" is CUDA for fp32 and fp16 where onnxruntime offers it
+    provider: where graphs run; "auto" is CUDA for fp32 and fp16 where there is a device
+    gpu_memory_mb: memory that each loaded graph may take of a CUDA device (0: no limit)
     api_keys, api_keys_file: who may ask (`services.access`); none: everybody
     tokens_per_minute: what one key may have read; 0: no bound
     metrics: who may read /metrics: "open", "key", or a port of its own
@@ -58,6 +59,7 @@ class Settings:
     lock: Path = ROOT / LOCK_NAME
     plans: Path = field(default_factory=lambda: _default_plans())
     provider: Provider = "auto"
+    gpu_memory_mb: int = 0
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     api_keys_file: Path | None = None
     tokens_per_minute: int = 0
@@ -157,6 +159,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "lock": Path,
     "plans": Path,
     "provider": _one_of(*PROVIDERS),
+    "gpu_memory_mb": _at_least(0),
     "api_keys": _names,
     "api_keys_file": Path,
     "tokens_per_minute": _at_least(0),
