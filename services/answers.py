@@ -92,16 +92,26 @@ class SummarizeResult(Struct, forbid_unknown_fields=True):
     compression: float
 
 
+class Stages(Struct, forbid_unknown_fields=True):
+    """Milliseconds on the server by stage."""
+
+    queue: float
+    tokenize: float
+    infer: float
+    decode: float
+
+
 class ComparedVariant(Struct, forbid_unknown_fields=True):
     """One variant in a comparison: `agreement` is with the first, 0..1.
 
-    `latency_ms` is the time that the variant worked on the input, waiting left out; `memory_mb` is
-    what loading it added to the process.
+    `latency_ms` is the time that the variant worked on the input, waiting left out; `stages_ms`
+    tells it by stage; `memory_mb` is what loading it added to the process.
     """
 
     variant: str
     results: list[dict[str, Any]]
     latency_ms: float
+    stages_ms: Stages
     memory_mb: float
     agreement: float
 

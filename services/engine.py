@@ -24,6 +24,7 @@ from services.runtime import Runtime
 from services.scheduler import Scheduler
 from services.schemas import ClassifyRequest, CompareRequest, QaRequest, TaskRequest
 from services.settings import Settings
+from services.stages import stages_ms
 from services.tasks.base import Result
 from services.work import Done
 
@@ -151,6 +152,7 @@ def _rows(
             "variant": runtime.manifest.variant,
             "results": found,
             "latency_ms": 1000 * sum(one.seconds for one in done),
+            "stages_ms": stages_ms(done),
             "memory_mb": runtime.memory_mb,
             "agreement": agreement(task, results[0], found),
         }

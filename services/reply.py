@@ -11,7 +11,8 @@ import msgspec
 from services.body import Message, Receive, Send, discard
 from services.errors import TransferError
 from services.events import Event
-from services.gate import STAGES, Visit
+from services.gate import Visit
+from services.stages import stages_ms
 
 if TYPE_CHECKING:
     from services.engine import Answer
@@ -56,10 +57,7 @@ def server_timing(answer: Answer | None, total_s: float) -> str:
     """Milliseconds by stage: of a list the shortest wait, and the sums of the work."""
     parts = []
     if answer and answer.done:
-        parts.append(f"queue;dur={1000 * min(one.queue for one in answer.done):.2f}")
-        for stage in STAGES[1:]:
-            seconds = sum(getattr(one, stage) for one in answer.done)
-            parts.append(f"{stage};dur={1000 * seconds:.2f}")
+        parts = [f"{stage};dur={ms:.2f}" for stage, ms in stages_ms(answer.done).items()]
     parts.append(f"total;dur={1000 * total_s:.2f}")
     return ", ".join(parts)
 
@@ -80,7 +78,7 @@ def response_start(reply: Reply, visit: Visit) -> Message:
     ]
     for name, value in reply.headers:
         headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
-    if reply.events is None:
+    if reply.events is None and reply.status != 304:
         headers.append((b"content-length", b"%d" % len(reply.body)))
     return {"type": "http.response.start", "status": reply.status, "headers": headers}
 
