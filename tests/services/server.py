@@ -54,10 +54,14 @@ def environment(home: Path, lock: Path | None = None, **settings: str) -> dict[s
 
 @contextlib.contextmanager
 def serving(
-    log: Path, env: dict[str, str], target: str = "services.app:Transfer", cwd: Path = ROOT
+    log: Path,
+    env: dict[str, str],
+    target: str = "services.app:Transfer",
+    cwd: Path = ROOT,
+    port: int | None = None,
 ) -> Iterator[Server]:
     """Start a server; at the end the whole process tree is gone."""
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "bentoml", "serve", target]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:

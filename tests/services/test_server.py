@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -14,7 +15,7 @@ import httpx
 import msgspec
 import pytest
 import requests
-from huggingface_hub import InferenceClient, configure_http_backend
+from huggingface_hub import AsyncInferenceClient, InferenceClient, configure_http_backend
 from huggingface_hub.errors import HfHubHTTPError
 
 from services import answers
@@ -138,6 +139,9 @@ def test_compare(client: httpx.Client) -> None:
     assert [one.variant for one in answer.variants] == ["full", "distilled", "distilled-int8"]
     assert (answer.task, answer.model, answer.agreement) == ("classify", "intent", 1.0)
     assert all(one.latency_ms > 0 and one.memory_mb > 0 for one in answer.variants)
+    for one in answer.variants:
+        worked = one.stages_ms.tokenize + one.stages_ms.infer + one.stages_ms.decode
+        assert worked == pytest.approx(one.latency_ms)
     assert answer.usage.windows == 6
 
 
@@ -377,6 +381,43 @@ def test_hugging_faces_client_works_by_url(server: Server) -> None:
     assert "This is important." in summary.summary_text
     with pytest.raises(HfHubHTTPError, match="text is empty"):
         hf("summarization").summarization(" ")
+
+
+@pytest.mark.usefixtures("online")
+def test_hugging_faces_parameters_are_obeyed_or_refused(server: Server) -> None:
+    client = InferenceClient(token="none")
+    qa = {"question": "when", "model": f"{server.url}/hf/question-answering"}
+    several = client.question_answering(context="on monday in paris", top_k=2, **qa)
+    assert [one.answer for one in several] == ["paris", "monday"]
+    none = client.question_answering(context="the card", handle_impossible_answer=True, **qa)
+    assert (none.answer, none.score > 0.5) == ("", True)
+    long = "This is important. " + "The end is near. " * 30
+    summary = f"{server.url}/hf/summarization"
+    cut = client.summarization(long, model=summary, truncation="only_first")
+    assert "This is important." in cut.summary_text
+    classify = f"{server.url}/hf/text-classification"
+    with pytest.raises(HfHubHTTPError, match="function_to_apply"):
+        client.text_classification("send", model=classify, function_to_apply="sigmoid")
+
+
+def test_hugging_faces_asynchronous_client_works_too(server: Server) -> None:
+    async def ask() -> list[Any]:
+        async with AsyncInferenceClient(token="none") as client:
+            return await asyncio.gather(
+                client.text_classification(
+                    "send money", model=f"{server.url}/hf/text-classification"
+                ),
+                client.question_answering(
+                    question="where",
+                    context="in paris",
+                    model=f"{server.url}/hf/question-answering",
+                ),
+                client.summarization(STORY, model=f"{server.url}/hf/summarization"),
+            )
+
+    labels, answer, summary = asyncio.run(ask())
+    assert (labels[0].label, answer.answer) == ("transfer_money", "paris")
+    assert "This is important." in summary.summary_text
 
 
 def test_hugging_faces_question_answering_may_find_nothing(client: httpx.Client) -> None:
