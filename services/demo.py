@@ -42,7 +42,7 @@ def demo(port: int, once: bool, say: Callable[[str], None] = print) -> int:
         say(f"Ready after {time.monotonic() - started:.1f} s.\n")
         for route in ROUTES:
             show_call(port, route, EXAMPLES[route][0], say)
-        say(f"Interactive documentation: http://127.0.0.1:{port}/docs   Ctrl-C stops the service.")
+        say(f"Playground: http://127.0.0.1:{port}/   Ctrl-C stops the service.")
         return 0 if once else server.wait()
     except KeyboardInterrupt:
         return 0

@@ -17,7 +17,7 @@ from random import getrandbits
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from services import huggingface, openapi, pages
+from services import huggingface, openapi, static
 from services.body import (
     DisconnectError,
     Headers,
@@ -91,8 +91,6 @@ class Edge:
         self._openapi = b""
         self._in_flight = 0
         self._pages: dict[str, Page] = {
-            "/": lambda: _page(pages.index()),
-            "/docs": lambda: _page(pages.docs()),
             "/docs.json": self._docs_json,
             "/livez": lambda: Reply(b'{"status":"alive"}'),
             "/readyz": self._readyz,
@@ -147,7 +145,8 @@ class Edge:
         headers = headers_of(scope)
         path, method = scope["path"], scope["method"]
         task = TASK_OF.get(path) if method == "POST" else None
-        route = path if path in ROUTES or path in self._pages else UNKNOWN
+        known = path in ROUTES or path in self._pages or path in static.files()
+        route = path if known else UNKNOWN
         visit = Visit(request_id_of(headers), route, began)
         work = self._task(visit, headers, receive) if task else self._other(path, method, headers)
         reply = await self._guarded(work, visit)
@@ -157,7 +156,7 @@ class Edge:
             await self._stream(reply, visit, receive, send)
         if task:
             self._count(task, reply, visit.seconds)
-        if path not in SILENT:
+        if path not in SILENT and not (path.startswith(static.PREFIX) and known):
             self._opened_gate().leave(visit, reply.status, reply.answer)
         if reply.events is None:
             await send_reply(reply, visit, receive, send)
@@ -239,17 +238,18 @@ class Edge:
             return self._preflight(path, headers)
         if path in ("/models", "/metrics"):
             self._require_key(path, headers)
-        if path in self._pages:
-            if method in ("GET", "HEAD"):
-                return self._pages[path]()
-            raise _wrong_method(path, method, "GET, HEAD")
         if path in ROUTES:
             raise _wrong_method(path, method, "POST")
+        file = static.files().get(path)
+        if path in self._pages or file:
+            if method not in ("GET", "HEAD"):
+                raise _wrong_method(path, method, "GET, HEAD")
+            return _file(file, headers) if file else self._pages[path]()
         if path in PASSED_ON:
             raise _wrong_method(path, method, "GET, HEAD")
         raise RouteError(
             f"There is nothing at {path[:200]}.",
-            f"Known are {', '.join([*ROUTES, *self._pages])}.",
+            f"Known are {', '.join([*ROUTES, *static.ADDRESSES.values(), *self._pages])}.",
             code="unknown_route",
             status=404,
         )
@@ -373,8 +373,10 @@ def _wrong_method(path: str, method: str, allow: str) -> RouteError:
     return error
 
 
-def _page(html: str) -> Reply:
-    return Reply(html.encode(), kind="text/html; charset=utf-8")
+def _file(file: static.File, headers: Headers) -> Reply:
+    if static.unchanged(file, headers):
+        return Reply(status=304, kind=file.kind, headers=file.headers)
+    return Reply(file.content, kind=file.kind, headers=file.headers)
 
 
 async def _raised(error: Exception) -> Reply:

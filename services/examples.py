@@ -1,4 +1,7 @@
-"""Realistic bodies for every POST route: what the docs show, the tests post, Locust sends."""
+"""Realistic bodies for every POST route: what the docs show, the tests post, Locust sends.
+
+`SHOWN` are those of the playground: by task, a title and a body.
+"""
 
 from __future__ import annotations
 
@@ -92,4 +95,93 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "/hf/summarization": [{"inputs": INCIDENT}, {"inputs": [MINUTES, INCIDENT]}],
+}
+
+SHOWN: dict[str, list[dict[str, Any]]] = {
+    "classify": [
+        {
+            "title": "Bank transfer",
+            "body": {"text": "please move 200 dollars from checking to savings", "top_k": 5},
+        },
+        {
+            "title": "Two wishes at once",
+            "body": {"text": "freeze my account, I think my card was stolen", "top_k": 5},
+        },
+        {
+            "title": "Out of scope",
+            "body": {"text": "why do cats knock glasses off the table", "top_k": 5},
+        },
+        {
+            "title": "Mixed feelings",
+            "body": {
+                "text": "I am so nervous about tomorrow, but also a little excited",
+                "model": "emotion",
+                "top_k": 5,
+            },
+        },
+        {
+            "title": "Your own labels",
+            "body": {
+                "text": "The parcel arrived open and the charger is missing.",
+                "labels": ["delivery problem", "invoice question", "praise", "cancellation"],
+                "top_k": 4,
+            },
+        },
+    ],
+    "qa": [
+        {
+            "title": "From a manual",
+            "body": {"question": "How long does descaling take?", "context": MANUAL, "top_k": 3},
+        },
+        {
+            "title": "From two documents",
+            "body": {
+                "question": "What does a repair cost without a receipt?",
+                "context": [MANUAL, WARRANTY],
+                "top_k": 3,
+            },
+        },
+        {
+            "title": "No answer there",
+            "body": {
+                "question": "Can I make cappuccino with it?",
+                "context": MANUAL,
+                "top_k": 3,
+            },
+        },
+    ],
+    "summarize": [
+        {"title": "Incident report", "body": {"text": INCIDENT, "stream": True}},
+        {
+            "title": "Minutes, one sentence",
+            "body": {"text": MINUTES, "max_sentences": 1, "stream": True},
+        },
+        {
+            "title": "At most 40 words",
+            "body": {"text": INCIDENT, "max_words": 40, "stream": True},
+        },
+    ],
+    "compare": [
+        {
+            "title": "A label",
+            "body": {
+                "task": "classify",
+                "input": {"text": "my suitcase did not arrive with my flight"},
+            },
+        },
+        {
+            "title": "An answer",
+            "body": {
+                "task": "qa",
+                "input": {
+                    "question": "What does a repair cost without a receipt?",
+                    "context": WARRANTY,
+                },
+            },
+        },
+        {
+            "title": "A summary",
+            "body": {"task": "summarize", "input": {"text": INCIDENT, "max_sentences": 2}},
+        },
+    ],
 }

@@ -50,7 +50,7 @@ PAGES = {
     "/metrics": ("Prometheus metrics", "text/plain", None),
     "/docs.json": ("This document", "application/json", "OpenApiDocument"),
     "/docs": ("This document, to read and to try", "text/html", None),
-    "/": ("A page with calls to copy", "text/html", None),
+    "/": ("The playground", "text/html", None),
 }
 
 

@@ -119,6 +119,8 @@ def test_packages_are_listed_by_name_and_are_there():
         for path in (ROOT / room).rglob("__init__.py")
     }
     assert set(setuptools["packages"]) == found
+    assert setuptools["package-data"] == {"services": ["playground/*"]}
+    assert not [path for path in (ROOT / "services" / "playground").iterdir() if path.is_dir()]
 
 
 def test_every_folder_of_tests_is_a_package():

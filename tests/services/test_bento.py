@@ -54,7 +54,9 @@ def test_an_imported_bento_answers_in_an_empty_home(bento: Path, tmp_path: Path)
         server.wait_until_ready()
         answer = httpx.post(f"{server.url}/classify", json={"text": "send money"}).json()
         listed = httpx.get(f"{server.url}/models").json()["models"]
+        playground = httpx.get(f"{server.url}/playground/app.js")
     assert answer["results"][0]["label"] == "transfer_money"
+    assert playground.status_code == 200
     assert {f"{one['model']}/{one['variant']}" for one in listed} == {
         "intent/distilled-int8",
         "emotion/distilled-int8",

@@ -1,0 +1,1 @@
+SwaggerUIBundle({ url: "docs.json", dom_id: "#swagger-ui", validatorUrl: null });
