@@ -40,9 +40,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="session")
-def checkpoints(
-    tiny_bart: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Mapping[str, Path]:
+def checkpoints(tiny_bart: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Kind to a tiny BERT (or BART) checkpoint of it, with random weights."""
     import transformers as hf
 

@@ -1,0 +1,39 @@
+"""Memory of a process tree on NVIDIA GPUs, by NVML (package `nvidia-ml-py`, which torch brings).
+
+In: process ids. Out: megabytes over all GPUs, or None where there is none. Inside of a container
+NVML may see other process ids than we do; then what all processes use is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from types import ModuleType
+from typing import Any
+
+from load_tests.memory import MB
+
+
+def nvml() -> ModuleType | None:
+    """NVML, begun; None without the package, the driver or a GPU."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        return pynvml if pynvml.nvmlDeviceGetCount() else None
+    except pynvml.NVMLError:
+        return None
+
+
+def used_mb(library: Any, pids: Collection[int]) -> float:
+    """Of these processes, where NVML knows them; else all that is used."""
+    used = 0.0
+    for index in range(library.nvmlDeviceGetCount()):
+        device = library.nvmlDeviceGetHandleByIndex(index)
+        known = {
+            p.pid: p.usedGpuMemory for p in library.nvmlDeviceGetComputeRunningProcesses(device)
+        }
+        mine = [known[pid] for pid in pids if known.get(pid) is not None]
+        used += sum(mine) if mine else library.nvmlDeviceGetMemoryInfo(device).used
+    return used / MB

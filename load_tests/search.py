@@ -1,0 +1,78 @@
+"""The highest rate that meets a target: found by search, then confirmed.
+
+In: a way to try a rate. Out: the rate, whether a longer run confirmed it, and every try. The rate
+is doubled until it fails (or halved until it holds), then the gap is halved on a logarithmic scale
+until it is 5 % wide; the confirmation is a new run of other arrivals, a step lower each time that
+it fails.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+TOLERANCE = 1.05
+STEP_DOWN = 0.95
+LEAST_RATE = 0.5  # requests a second
+
+Phase = dict[str, Any]
+Try = Callable[[float, bool], Phase]
+
+
+@dataclass
+class Found:
+    """rate: 0 when none holds; limited_by: "server", "generator" (it could not send more, so the
+    rate is a lower bound) or "tries"
+    """
+
+    rate: float = 0.0
+    confirmed: bool = False
+    limited_by: str = "tries"
+    tries: list[Phase] = field(default_factory=list)
+
+    @property
+    def best(self) -> Phase | None:
+        """The phase that confirmed the rate."""
+        return self.tries[-1] if self.confirmed else None
+
+
+def highest_rate(attempt: Try, first: float, *, tries: int, confirmations: int = 3) -> Found:
+    """Search from the rate `first` with at most `tries` tries, then confirm.
+
+    attempt: a rate, and whether it is the confirmation, to a phase with `met` (it meets the target)
+    and `valid` (the generator kept up)
+    """
+    found = Found()
+    low, high = 0.0, math.inf
+    rate = first
+    while len(found.tries) < tries and rate >= LEAST_RATE and high > low * TOLERANCE:
+        phase = attempt(rate, False)
+        found.tries.append(phase)
+        if phase["met"] and phase["valid"]:
+            low = rate
+        else:
+            high = rate
+            found.limited_by = "server" if phase["valid"] else "generator"
+        rate = _next(low, high)
+    _confirm(attempt, found, low, confirmations)
+    return found
+
+
+def _next(low: float, high: float) -> float:
+    if math.isinf(high):
+        return 2 * low
+    return math.sqrt(low * high) if low else high / 2
+
+
+def _confirm(attempt: Try, found: Found, rate: float, confirmations: int) -> None:
+    for _ in range(confirmations):
+        if rate < LEAST_RATE:
+            return
+        phase = attempt(rate, True)
+        found.tries.append(phase)
+        if phase["met"] and phase["valid"]:
+            found.rate, found.confirmed = rate, True
+            return
+        rate *= STEP_DOWN
