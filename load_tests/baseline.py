@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from load_tests.measure import LoadError, run_module
 from load_tests.memory import tree_pss_mb
+from load_tests.modules import LoadError, run_module
 from load_tests.percentiles import summary
 
 Body = dict[str, Any]

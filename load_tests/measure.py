@@ -16,7 +16,7 @@ from load_tests import validity
 from load_tests.cpu import tree_cpu_s
 from load_tests.generator import Generator
 from load_tests.mixes import MIXED, grouped
-from load_tests.modules import LoadError as LoadError
+from load_tests.modules import LoadError
 from load_tests.percentiles import percentiles, summary
 from load_tests.plan import Plan
 from load_tests.recorder import mean_stages_ms

@@ -14,7 +14,7 @@ import pytest
 
 from load_tests.bodies import examples
 from load_tests.generator import Generator
-from load_tests.measure import LoadError
+from load_tests.modules import LoadError
 from load_tests.recorder import Recorder, mean_stages_ms
 from load_tests.scenarios import BATCH, SERVER, SINGLE_STREAM
 from load_tests.server import Server, free_port, started
