@@ -88,8 +88,10 @@ def _classes(classes: Sequence[Row]) -> str:
     metric = escape(classes[0]["metric"])
     return (
         f"<p>Classes that lose most ({metric}):</p>"
-        '<div class="scroll"><table><thead><tr><th>class</th><th>rows</th><th>full</th>'
-        f"<th>variant</th><th>kept</th></tr></thead><tbody>{lines}</tbody></table></div>"
+        '<div class="scroll"><table><thead><tr><th>class</th>'
+        '<th class="number">rows</th><th class="number">full</th>'
+        '<th class="number">variant</th><th class="number">kept</th></tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
     )
 
 

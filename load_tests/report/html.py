@@ -42,7 +42,8 @@ def page(record: Row) -> str:
         "<header><h1>Trade-offs</h1>",
         "<p>How much smaller, how much faster, how much worse: every variant, measured "
         f"{escape(at.get('measured', ''))} on {escape(str(at.get('cores', '?')))} cores "
-        f"({escape(at.get('cpu', 'unknown processor'))}).</p></header>",
+        f"({escape(at.get('cpu', 'unknown processor'))}).</p>",
+        f"<nav>{' '.join(_link(model) for model in models)}</nav></header>",
         _warnings(record),
         _verdicts(record),
         _table(record),
@@ -58,6 +59,10 @@ def page(record: Row) -> str:
         + "\n".join(part for part in body if part)
         + f"\n<script>\n{script}</script>\n</body>\n</html>\n"
     )
+
+
+def _link(model: str) -> str:
+    return f'<a href="#{escape(model)}">{escape(model)}</a>'
 
 
 def _warnings(record: Row) -> str:
@@ -97,7 +102,7 @@ def _table(record: Row) -> str:
     return (
         '<section><h2>All variants</h2>\n<p class="note"><label>Price of the machine, an hour '
         f'<input id="price" type="number" min="0" step="any" value="{price:g}"></label> '
-        "A click on a head sorts.</p>\n"
+        "A click on a head sorts. *: the interval of two separate measurements.</p>\n"
         '<div class="scroll"><table id="variants"><thead><tr>'
         f"{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div></section>"
     )
@@ -106,7 +111,8 @@ def _table(record: Row) -> str:
 def _head(column: Column) -> str:
     hint = f' title="{escape(column.hint, quote=True)}"' if column.hint else ""
     button = f'<button type="button">{escape(column.head)}</button>'
-    return f'<th scope="col" aria-sort="none"{hint}>{button}</th>'
+    kind = ' class="number"' if column.form else ""
+    return f'<th scope="col" aria-sort="none"{kind}{hint}>{button}</th>'
 
 
 def _line(row: Row) -> str:
@@ -118,7 +124,7 @@ def _line(row: Row) -> str:
 def _cell(column: Column, row: Row) -> str:
     value = column.value(row)
     sort = "" if value is None else f' data-value="{escape(str(value), quote=True)}"'
-    kind = "" if value is None or isinstance(value, str) else ' class="number"'
+    kind = ' class="number"' if column.form else ""
     inside = escape(column.shown(row)) + _below(column, row)
     return f'<td data-column="{column.key}"{kind}{sort}>{inside}</td>'
 
@@ -128,19 +134,21 @@ def _below(column: Column, row: Row) -> str:
     text = ""
     quality, loss = row.get("quality") or {}, row.get("loss") or {}
     if column.key == "quality" and quality.get("ci_low") is not None:
-        text = (
-            f"{100 * quality['ci_low']:.1f} to {100 * quality['ci_high']:.1f}, n {quality['n']:,}"
-        )
+        text = f"{100 * quality['ci_low']:.1f} to {100 * quality['ci_high']:.1f}"
+    if column.key == "variant" and quality:
+        text = f"{quality['metric'].replace('_', ' ')}, n {quality['n']:,}"
     if column.key == "change_points" and loss.get("ci_low") is not None:
         text = f"{-100 * loss['ci_high']:+.1f} to {-100 * loss['ci_low']:+.1f}"
-        text += "" if loss["paired"] else ", not paired"
-    if column.key in ("p50_ms", "p99_ms"):
-        ends = row.get("latency_ms", {}).get("ci", {}).get(column.key.removesuffix("_ms"))
+        text += "" if loss["paired"] else "*"
+    if column.key == "p99_ms":
+        ends = row.get("latency_ms", {}).get("ci", {}).get("p99")
         text = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
     if column.key == "max_rps_at_slo" and row.get("slo"):
         slo = row["slo"]
         limited = " or more" if slo["limited_by"] != "server" and slo["confirmed"] else ""
         text = f"p99 {slo['p99_ms']:g} ms{limited}"
+    if column.key == "peak_pss_mb" and "p95_pss_mb" in row:
+        text = f"p95 {row['p95_pss_mb']:,.0f}"
     if column.key == "energy_wh_per_million" and row.get("energy", {}).get("estimated"):
         text = "estimated"
     return f"<br><small>{escape(text)}</small>" if text else ""

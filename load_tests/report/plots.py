@@ -134,11 +134,11 @@ def rate_plot(rows: Sequence[Row], name: str = "") -> str:
     ends = []
     for variant, tried in courses.items():
         inside = [(rate, p99, held) for rate, p99, held in tried if p99 <= y.high]
-        parts.append(_course(variant, [(x(r), y(min(p99, y.high))) for r, p99, _ in tried]))
+        searched = [(x(r), y(min(p99, y.high))) for r, p99, held in tried if not held]
+        parts.append(_course(variant, searched))
         parts += [_rate_mark(variant, rate, p99, held, x, y) for rate, p99, held in inside]
-        # The name stands where the variant still keeps its promise, or where it begins.
-        rate, p99, _ = next((one for one in tried if one[2]), (inside or tried)[0])
-        ends.append(Named(x(rate), y(min(p99, y.high)), variant, 9))
+        rate, p99, _ = tried[0]
+        ends.append(Named(x(rate) - 9, y(min(p99, y.high)) - 13, variant, 9))
     parts += _names(ends, frame)
     return frame.picture(parts, name or "p99 against rate", "rates")
 
@@ -165,7 +165,7 @@ def memory_plot(rows: Sequence[Row], name: str = "") -> str:
     courses = {row["variant"]: row["memory"] for row in rows if len(row.get("memory", ())) > 1}
     if not courses:
         return ""
-    frame = Frame(right=96)
+    frame = Frame(right=112)
     x = frame.x_scale(0, max(course[-1][0] for course in courses.values()))
     y = frame.y_scale(0, 1.08 * max(mb for course in courses.values() for _, mb in course))
     parts = frame.axes(x, y, "seconds since the server was ready", "PSS, MB")
@@ -271,8 +271,11 @@ def overview(record: Mapping[str, Any]) -> str:
             element("g", _nested(picture, size), transform=f"translate({left} {top + 26})")
         )
     rows_of = max(1, math.ceil(len(found) / columns))
+    background = element("rect", class_="paper", width="100%", height="100%", rx=8)
     whole = Frame(width=frame.width * min(columns, max(1, len(found))), height=high * rows_of)
-    return standalone(whole.picture(parts, "Quality against p99 of every model", "overview"))
+    return standalone(
+        whole.picture([background, *parts], "Quality against p99 of every model", "overview")
+    )
 
 
 def _nested(picture: str, size: Mapping[str, int]) -> str:
