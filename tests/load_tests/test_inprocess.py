@@ -41,6 +41,6 @@ def test_a_process_of_its_own_answers_and_measures(tmp_path: Path) -> None:
     samples = [{"text": "freeze my card"}, {"text": " "}]
     found = offline(folder, [{"text": "send money"}], samples, seconds=0.2)
     assert found["answers"][0]["label"] == "freeze_card"
-    assert found["answers"][1]["error"]["code"] == "invalid_content"
+    assert found["answers"][1]["error"]["code"] == "empty_text"
     assert found["throughput_rps"] == found["items"] / found["seconds"] > 100
     assert found["energy"] is None or found["energy"]["wh"] >= 0
