@@ -20,6 +20,7 @@ from services.errors import TransferError, UsageError
 Row = Mapping[str, Any]
 
 SETTING = "TRANSFER_VARIANTS"
+ROUNDING = 1e-6  # points: a loss of exactly what is allowed is allowed
 
 
 class NoVariantError(TransferError):
@@ -119,7 +120,7 @@ def demands_of(demands: Demands) -> list[Test]:
         ),
         (
             f"a loss of at most {demands.max_loss:g} points",
-            lambda one: one.loss is not None and one.loss <= demands.max_loss,
+            lambda one: one.loss is not None and one.loss <= demands.max_loss + ROUNDING,
             lambda one: "not measured" if one.loss is None else f"{one.loss:.1f} points",
         ),
     ]

@@ -60,7 +60,7 @@ def test_a_loss_on_the_same_rows_is_paired() -> None:
     evidence = {"intent": {"data": "d", "rows": 4500, "variants": [judged("distilled-int8")]}}
     found = record(evidence=evidence)
     loss = losses(found)["distilled-int8"]
-    assert loss == {"value": 0.03, "ci_low": 0.025, "ci_high": 0.035, "paired": True}
+    assert loss == pytest.approx({"value": 0.03, "ci_low": 0.025, "ci_high": 0.035, "paired": True})
     assert found["models"]["intent"] == {"data": "d", "rows": 4500}
 
 

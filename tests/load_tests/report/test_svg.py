@@ -27,7 +27,7 @@ def marks(picture: str, state: str = "") -> set[str]:
     return {
         group.get("data-variant")
         for group in ET.fromstring(picture).iter("g")
-        if group.get("data-variant") and state in group.get("class", "").split()
+        if group.get("data-variant") and f" {state}" in f" {group.get('class')}"
     }
 
 
