@@ -2,6 +2,7 @@
 # make test   the tests
 # make lint   what CI checks besides
 # make bench  load tests and the trade-off report
+# make lock   pins of the serving image with hashes; make sbom: its bill of materials (CycloneDX)
 
 PYTHON ?= python3
 PORT ?= 3000
@@ -18,7 +19,7 @@ TORCH = $(shell grep -E '^torch==' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup build demo serve test lint bench format clean
+.PHONY: setup build demo serve test lint lock sbom bench format clean
 
 setup: $(READY)
 
@@ -48,6 +49,21 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -ll -c pyproject.toml -r services training export load_tests transfer.py
+
+# Every package of the serving image with the hashes of its files, and the bill of materials of it.
+lock: setup
+	$(BIN)/pip install -q -c constraints.txt -e ".[supply]"
+	$(BIN)/uv pip compile -q pyproject.toml --extra serve --extra cpu -c constraints.txt \
+		--python-platform linux --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		-o services/requirements.txt
+
+sbom: setup
+	$(BIN)/pip install -q -c constraints.txt -e ".[supply]"
+	@mkdir -p reports
+	$(BIN)/cyclonedx-py requirements services/requirements.txt --pyproject pyproject.toml \
+		--output-reproducible -o reports/sbom.json
+	@echo "reports/sbom.json" >&2
 
 format: setup
 	$(BIN)/ruff format .

@@ -122,6 +122,8 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--variants", default="", help="e.g. distilled-int8,zeroshot or intent/full")
     serve.add_argument("--env-file", type=Path, help="settings, e.g. what `choose` wrote")
 
+    _verb(verbs, "reload", run_reload, "let running services load what is published now")
+
     demo = _verb(verbs, "demo", run_demo, "serve, show one call for each route, go on serving")
     demo.add_argument("--port", type=int, default=3000)
     demo.add_argument("--once", action="store_true", help="stop after the calls")
@@ -232,6 +234,18 @@ def run_build(options: argparse.Namespace) -> None:
         tags = build(ADAPTERS, work, lock, sample_rows, options.models, fp16, bar)
     measure_missing(tags, settings)
     _print(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
+
+
+def run_reload(options: argparse.Namespace) -> None:
+    from services.running import tell_to_reload
+
+    settings = Settings.from_environment()
+    told = tell_to_reload(settings)
+    if not told:
+        raise UsageError(
+            f"No service runs from {settings.lock}.", "Start one with `transfer serve`."
+        )
+    _print(options, {"processes": told}, f"told {len(told)} service(s); their logs say what came")
 
 
 def run_train(options: argparse.Namespace) -> None:

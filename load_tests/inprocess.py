@@ -23,8 +23,8 @@ from load_tests.modules import run_module
 from services.errors import TransferError
 from services.items import items_of
 from services.runtime import Runtime
-from services.scheduler import work
 from services.schemas import TASKS, convert_request
+from services.work import work
 
 Body = dict[str, Any]
 THREADS = 2

@@ -23,9 +23,11 @@ import bentoml
 
 from services.edge import Edge
 from services.errors import TransferError
-from services.lifecycle import end_with, end_worker, spare_the_collector, supervise
+from services.gate import Gate
+from services.lifecycle import end_with, end_worker, on_signal, spare_the_collector, supervise
 from services.metrics import Metrics
 from services.packaging import available, models_to_package, use_configured_store
+from services.running import RELOAD, mark_running
 from services.schemas import (
     ClassifyRequest,
     CompareRequest,
@@ -36,6 +38,7 @@ from services.schemas import (
 if TYPE_CHECKING:
     from services.engine import Engine
 
+logger = logging.getLogger("transfer")
 use_configured_store()
 
 
@@ -57,25 +60,39 @@ class Transfer:
             lock = available(settings, Transfer.bento)
         except TransferError as error:
             end_worker(error)
-        logging.getLogger("transfer").setLevel(logging.INFO)
+        logger.setLevel(logging.INFO)
         self.engine = Engine(settings, lock, Metrics())
         # In a thread, so that /livez and /readyz answer while the variants are loaded.
         threading.Thread(target=self._load, name="transfer-load", daemon=True).start()
+        self._mark = mark_running(settings)
+        on_signal(RELOAD, self._reload)
 
     def _load(self) -> None:
         try:
-            self.engine.load()
+            self.engine.fleet.load()
         except Exception as error:
             end_worker(error)
         spare_the_collector()
-        self.engine.measure_plans()
+        self.engine.fleet.measure_plans()
+
+    def _reload(self) -> None:
+        try:
+            new = self.engine.fleet.reload(available(self.engine.settings, Transfer.bento))
+        except TransferError as error:
+            logger.error("nothing was reloaded: %s", error)
+            return
+        logger.info("reloaded: %s", ", ".join(new) or "nothing new")
+        spare_the_collector()
+        self.engine.fleet.measure_plans()
 
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """In the supervisor, before any worker: settings and lock are whole, or exit 1."""
+        """In the supervisor, before any worker: settings, lock and keys are whole, or exit 1."""
         try:
-            available(Settings.from_environment(), Transfer.bento)
+            settings = Settings.from_environment()
+            available(settings, Transfer.bento)
+            Gate(settings)
         except TransferError as error:
             end_with(error)
         supervise()
@@ -83,6 +100,7 @@ class Transfer:
     @bentoml.on_shutdown
     async def close(self) -> None:
         """Let what runs finish."""
+        self._mark.unlink(missing_ok=True)
         await asyncio.to_thread(self.engine.close)
 
     @bentoml.api

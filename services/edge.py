@@ -11,27 +11,29 @@ import asyncio
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import getrandbits
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from services import huggingface, openapi, pages
 from services.body import (
     DisconnectError,
     Headers,
+    Message,
     Receive,
     Scope,
     Send,
     Watch,
-    discard,
     headers_of,
     read_body,
 )
 from services.errors import TransferError
+from services.events import events_of
+from services.gate import Gate, Visit
+from services.metrics_port import serve_metrics
+from services.reply import Reply, encode, error_reply, piece, response_start, send_reply
 from services.schemas import (
     ROUTES,
     CompareRequest,
@@ -45,19 +47,18 @@ from services.schemas import (
 )
 
 if TYPE_CHECKING:
-    from services.engine import Answer, Engine
+    from services.engine import Engine
 
 logger = logging.getLogger("transfer")
 
-JSON = "application/json"
 PASSED_ON = frozenset(
     {"/schema.json", "/static_content/swagger-ui.css", "/static_content/swagger-ui-bundle.js"}
 )
-STAGES = ("queue", "tokenize", "infer", "decode")
+SILENT = frozenset({"/livez", "/readyz", "/metrics"})  # not logged: probes ask all the time
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 CLIENT_GONE = 499
 UNKNOWN = "unknown"  # model and variant in the metrics of a request that named none there is
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_encode = msgspec.json.Encoder().encode
 
 TASK_OF = {
     "/classify": "classify",
@@ -76,19 +77,6 @@ class RouteError(TransferError):
     allow = ""
 
 
-@dataclass(slots=True)
-class Reply:
-    """One response, complete or (with `events`) sent piece by piece."""
-
-    body: bytes = b""
-    status: int = 200
-    kind: str = JSON
-    headers: tuple[tuple[str, str], ...] = ()
-    answer: Answer | None = None
-    events: Iterable[bytes] | None = None
-    unread: bool = False  # the request's body may still be coming
-
-
 Page = Callable[[], Reply]
 
 
@@ -99,6 +87,7 @@ class Edge:
         self.app = app
         self._find_engine = engine
         self._found: Engine | None = None
+        self._gate: Gate | None = None
         self._openapi = b""
         self._in_flight = 0
         self._pages: dict[str, Page] = {
@@ -108,16 +97,37 @@ class Edge:
             "/livez": lambda: Reply(b'{"status":"alive"}'),
             "/readyz": self._readyz,
             "/metrics": self._metrics,
-            "/models": lambda: Reply(_encode(self._ready_engine().models())),
+            "/models": lambda: Reply(encode(self._ready_engine().fleet.models())),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             self._go_in_front(scope["app"])
-        if _is_ours(scope):
+            await self._live(scope, receive, send)
+        elif _is_ours(scope):
             await self._answer(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """From start to end: the gate is open and, where asked for, the port of the metrics."""
+        servers: list[asyncio.Server] = []
+
+        async def started(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                settings = self._engine().settings
+                self._opened_gate()
+                if isinstance(settings.metrics, int):
+                    servers.append(
+                        await serve_metrics(settings.metrics, self._exposition, EXPOSITION)
+                    )
+            await send(message)
+
+        await self.app(scope, receive, started)
+        for server in servers:
+            server.close()
+        if self._gate:
+            self._gate.log.write()
 
     def _go_in_front(self, app: Any) -> None:
         """Take our requests before BentoML's own middleware does.
@@ -135,20 +145,56 @@ class Edge:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = perf_counter()
         headers = headers_of(scope)
-        request_id = request_id_of(headers)
-        task = TASK_OF.get(scope["path"]) if scope["method"] == "POST" else None
-        work = self._task(scope["path"], headers, receive) if task else self._other(scope)
-        reply = await self._guarded(work, request_id)
+        path, method = scope["path"], scope["method"]
+        task = TASK_OF.get(path) if method == "POST" else None
+        route = path if path in ROUTES or path in self._pages else UNKNOWN
+        visit = Visit(request_id_of(headers), route, began)
+        work = self._task(visit, headers, receive) if task else self._other(path, method, headers)
+        reply = await self._guarded(work, visit)
+        if "origin" in headers:
+            reply.headers += self._opened_gate().cors(headers["origin"])
+        if reply.events is not None:
+            await self._stream(reply, visit, receive, send)
         if task:
-            self._count(task, reply, perf_counter() - began)
-        await _send(reply, request_id, began, receive, send)
+            self._count(task, reply, visit.seconds)
+        if path not in SILENT:
+            self._opened_gate().leave(visit, reply.status, reply.answer)
+        if reply.events is None:
+            await send_reply(reply, visit, receive, send)
+
+    async def _stream(self, reply: Reply, visit: Visit, receive: Receive, send: Send) -> None:
+        """Send events as they come; when the client leaves, the work ends."""
+        assert reply.events is not None
+        watch = Watch(receive, math.inf)
+        watch.body_is_here()
+        self._in_flight += 1
+        try:
+            await send(response_start(reply, visit))
+            await send(piece(reply.body))
+            async for event in reply.events:
+                reply.answer = event.answer
+                await send(piece(event.encode()))
+        except asyncio.CancelledError:
+            reply.status = CLIENT_GONE
+            with suppress(DisconnectError):
+                watch.raise_reason()
+                raise
+        except Exception as error:
+            fault = await self._guarded(_raised(error), visit)
+            reply.status = fault.status
+            await send(piece(b"event: error\ndata: " + fault.body + b"\n\n"))
+        finally:
+            watch.end()
+            self._in_flight -= 1
+            await reply.events.aclose()
+        await send({"type": "http.response.body", "body": b""})
 
     def _count(self, task: str, reply: Reply, seconds: float) -> None:
         answer = reply.answer
         model, variant = (answer.model, answer.variant) if answer else (UNKNOWN, UNKNOWN)
         self._engine().metrics.answered(task, model, variant, reply.status, seconds)
 
-    async def _guarded(self, work: Awaitable[Reply], request_id: str) -> Reply:
+    async def _guarded(self, work: Awaitable[Reply], visit: Visit) -> Reply:
         """Turn every failure into the uniform error body."""
         try:
             return await work
@@ -156,28 +202,31 @@ class Edge:
             # Nobody reads it, but BentoML's timeout keeps a request open until it is answered.
             return Reply(status=CLIENT_GONE)
         except TransferError as error:
-            if error.status in (408, 413, 429, 503, 504):
+            if error.status in (401, 408, 413, 429, 503, 504):
                 self._engine().metrics.rejected.add(error.code)
-            return error_reply(error, request_id)
+            return error_reply(error, visit.request_id)
         except Exception:
-            logger.exception("request %s failed", request_id)
+            logger.exception("request %s failed", visit.request_id)
             fault = TransferError(
                 "The service failed at this request.",
                 "Report it with its request_id; the log has the reason.",
                 code="internal",
             )
-            return error_reply(fault, request_id)
+            return error_reply(fault, visit.request_id)
 
-    async def _task(self, path: str, headers: Headers, receive: Receive) -> Reply:
+    async def _task(self, visit: Visit, headers: Headers, receive: Receive) -> Reply:
         """Read, decode and answer one POST to a route of the contract."""
-        engine = self._engine()
+        gate, engine = self._opened_gate(), self._engine()
+        visit.key = gate.keys.require(headers)
         timeout_s = timeout_of(headers)
         self._in_flight += 1
         watch = Watch(receive, engine.settings.body_timeout_s)
         try:
             body = await read_body(headers, receive, engine.settings.max_body_bytes)
             watch.body_is_here()
-            return await answer_request(engine, decode_request(body, ROUTES[path]), timeout_s)
+            request = decode_request(body, ROUTES[visit.route])
+            gate.admit(visit, body, engine.scheduler.pace.tokens(len(body)))
+            return await answer_request(engine, request, timeout_s)
         except asyncio.CancelledError:
             watch.raise_reason()
             raise
@@ -185,8 +234,11 @@ class Edge:
             watch.end()
             self._in_flight -= 1
 
-    async def _other(self, scope: Scope) -> Reply:
-        path, method = scope["path"], scope["method"]
+    async def _other(self, path: str, method: str, headers: Headers) -> Reply:
+        if method == "OPTIONS" and "origin" in headers and (path in ROUTES or path in self._pages):
+            return self._preflight(path, headers)
+        if path in ("/models", "/metrics"):
+            self._require_key(path, headers)
         if path in self._pages:
             if method in ("GET", "HEAD"):
                 return self._pages[path]()
@@ -202,6 +254,23 @@ class Edge:
             status=404,
         )
 
+    def _require_key(self, page: str, headers: Headers) -> None:
+        """Of the pages that tell something, where there are keys."""
+        if page != "/metrics" or self._engine().settings.metrics == "key":
+            self._opened_gate().keys.require(headers)
+
+    def _preflight(self, path: str, headers: Headers) -> Reply:
+        methods = "POST" if path in ROUTES else "GET, HEAD"
+        allowed = self._opened_gate().preflight(headers["origin"], methods)
+        if not allowed:
+            raise _wrong_method(path, "OPTIONS", methods)
+        return Reply(headers=allowed)
+
+    def _opened_gate(self) -> Gate:
+        if self._gate is None:
+            self._gate = Gate(self._engine().settings)
+        return self._gate
+
     def _engine(self) -> Engine:
         if self._found is None:
             self._found = self._find_engine()
@@ -211,7 +280,7 @@ class Edge:
 
     def _ready_engine(self) -> Engine:
         engine = self._engine()
-        engine.require_ready()
+        engine.fleet.require_ready()
         return engine
 
     def _readyz(self) -> Reply:
@@ -220,13 +289,24 @@ class Edge:
 
     def _metrics(self) -> Reply:
         engine = self._engine()
+        if isinstance(port := engine.settings.metrics, int):
+            raise RouteError(
+                "The metrics are not here.",
+                f"They are on port {port}.",
+                code="unknown_route",
+                status=404,
+            )
+        return Reply(self._exposition(), kind=EXPOSITION)
+
+    def _exposition(self) -> bytes:
+        engine = self._engine()
         engine.metrics.queue_depth.set(value=engine.scheduler.waiting)
         engine.metrics.queue_tokens.set(value=engine.scheduler.tokens)
         engine.metrics.in_flight.set(value=self._in_flight)
-        return Reply(engine.metrics.exposition(), kind="text/plain; version=0.0.4; charset=utf-8")
+        return engine.metrics.exposition()
 
     def _docs_json(self) -> Reply:
-        self._openapi = self._openapi or _encode(openapi.document())
+        self._openapi = self._openapi or encode(openapi.document())
         return Reply(self._openapi)
 
 
@@ -241,16 +321,23 @@ async def answer_request(engine: Engine, request: Request, timeout_s: float) -> 
     """The reply to any checked request."""
     if isinstance(request, CompareRequest):
         answer = await engine.compare(request, timeout_s)
-        return Reply(_encode(answer.body), answer=answer)
+        return Reply(encode(answer.body), answer=answer)
     if isinstance(request, HfClassifyRequest | HfQaRequest | HfSummarizeRequest):
         answer = await engine.answer(huggingface.request_of(request), timeout_s)
         body = huggingface.answer_of(request, answer.body["results"])
-        return Reply(_encode(body), answer=answer)
-    answer = await engine.answer(request, timeout_s)  # type: ignore[arg-type]  # what is left
+        return Reply(encode(body), answer=answer)
     if isinstance(request, SummarizeRequest) and request.stream:
-        events = sentence_events(answer.body)
-        return Reply(kind="text/event-stream; charset=utf-8", answer=answer, events=events)
-    return Reply(_encode(answer.body), answer=answer)
+        events = events_of(engine, request, timeout_s)
+        first = await anext(events)  # what fails before it has a status of its own
+        return Reply(
+            first.encode(),
+            kind="text/event-stream; charset=utf-8",
+            headers=(("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")),
+            answer=first.answer,
+            events=events,
+        )
+    answer = await engine.answer(request, timeout_s)  # type: ignore[arg-type]  # what is left
+    return Reply(encode(answer.body), answer=answer)
 
 
 def timeout_of(headers: Headers) -> float:
@@ -266,48 +353,12 @@ def timeout_of(headers: Headers) -> float:
     return int(text) / 1000
 
 
-def sentence_events(body: dict[str, Any]) -> Iterable[bytes]:
-    """Server-sent events: one for every sentence, then the whole answer as `result`."""
-    for sentence in body["results"][0]["sentences"]:
-        yield b"event: sentence\ndata: " + _encode(sentence) + b"\n\n"
-    yield b"event: result\ndata: " + _encode(body) + b"\n\n"
-
-
-def error_reply(error: TransferError, request_id: str) -> Reply:
-    """The uniform error body, with the headers that its status asks for."""
-    fault = {
-        "code": error.code,
-        "message": _clean(error.message),
-        "hint": _clean(error.hint),
-        "request_id": request_id,
-    }
-    headers: list[tuple[str, str]] = []
-    if retry_after_s := getattr(error, "retry_after_s", 0):
-        headers.append(("Retry-After", str(retry_after_s)))
-    if allow := getattr(error, "allow", ""):
-        headers.append(("Allow", allow))
-    unread = getattr(error, "unread", False)
-    return Reply(_encode({"error": fault}), error.status, headers=tuple(headers), unread=unread)
-
-
 def request_id_of(headers: Headers) -> str:
     """The caller's id when it is short and printable, else a new one."""
     given = headers.get("x-request-id")
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given
     return f"{getrandbits(64):016x}"
-
-
-def server_timing(answer: Answer | None, total_s: float) -> str:
-    """Milliseconds by stage: of a list the shortest wait, and the sums of the work."""
-    parts = []
-    if answer and answer.done:
-        parts.append(f"queue;dur={1000 * min(one.queue for one in answer.done):.2f}")
-        for stage in STAGES[1:]:
-            seconds = sum(getattr(one, stage) for one in answer.done)
-            parts.append(f"{stage};dur={1000 * seconds:.2f}")
-    parts.append(f"total;dur={1000 * total_s:.2f}")
-    return ", ".join(parts)
 
 
 def _wrong_method(path: str, method: str, allow: str) -> RouteError:
@@ -321,31 +372,9 @@ def _wrong_method(path: str, method: str, allow: str) -> RouteError:
     return error
 
 
-def _clean(text: str) -> str:
-    """Text that can be sent: a caller's half surrogate pair cannot."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _page(html: str) -> Reply:
     return Reply(html.encode(), kind="text/html; charset=utf-8")
 
 
-async def _send(reply: Reply, request_id: str, began: float, receive: Receive, send: Send) -> None:
-    timing = server_timing(reply.answer, perf_counter() - began)
-    headers = [
-        (b"content-type", reply.kind.encode("latin-1")),
-        (b"x-request-id", request_id.encode("latin-1")),
-        (b"server-timing", timing.encode("latin-1")),
-    ]
-    for name, value in reply.headers:
-        headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
-    if reply.events is None:
-        headers.append((b"content-length", b"%d" % len(reply.body)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    for event in reply.events or ():
-        await send({"type": "http.response.body", "body": event, "more_body": True})
-    if reply.unread:
-        await send({"type": "http.response.body", "body": reply.body, "more_body": True})
-        await discard(receive)
-        reply.body = b""
-    await send({"type": "http.response.body", "body": reply.body})
+async def _raised(error: Exception) -> Reply:
+    raise error

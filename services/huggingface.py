@@ -32,7 +32,11 @@ def request_of(payload: HfRequest) -> TaskRequest:
     if isinstance(payload, HfSummarizeRequest):
         cut = payload.parameters.truncation in ("longest_first", "only_first")
         handling: LongText = "truncate" if cut else "window"
-        return SummarizeRequest(text=payload.inputs, long_text=handling)
+        return SummarizeRequest(
+            text=payload.inputs,
+            long_text=handling,
+            generation=payload.parameters.generate_parameters,
+        )
     return QaRequest(
         question=payload.inputs.question,
         context=payload.inputs.context,

@@ -5,10 +5,14 @@ One function a task; the models' own words are in `services.tasks`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
+from services.errors import UsageError
+from services.generation.text import SummaryStream
 from services.runtime import Runtime
-from services.scheduler import Item
 from services.schemas import (
     ClassifyRequest,
     InvalidError,
@@ -17,21 +21,29 @@ from services.schemas import (
     TaskRequest,
 )
 from services.tasks.classify import Classify
+from services.tasks.generate_summary import GenerateSummary
 from services.tasks.qa import AnswerQuestions
 from services.tasks.summarize import Summarize
 from services.tasks.zeroshot import ZeroShot
 from services.windows import check_text
+from services.work import Item
 
 DEFAULT_SENTENCES = 3
+Say = Callable[[str], None]
 
 
-def items_of(request: TaskRequest, runtime: Runtime) -> tuple[list[Item], bool]:
-    """The items of a request, and whether it is a single one rather than a list."""
+def items_of(
+    request: TaskRequest, runtime: Runtime, say: Say | None = None
+) -> tuple[list[Item], bool]:
+    """The items of a request, and whether it is a single one rather than a list.
+
+    say: told, in a worker, each piece of the summary of one text as soon as it is final
+    """
     if isinstance(request, ClassifyRequest):
         return _classify(request, runtime), isinstance(request.text, str)
     if isinstance(request, QaRequest):
         return _qa(request, runtime), isinstance(request.question, str)
-    return _summarize(request, runtime), isinstance(request.text, str)
+    return _summarize(request, runtime, say), isinstance(request.text, str)
 
 
 def _classify(request: ClassifyRequest, runtime: Runtime) -> list[Item]:
@@ -93,10 +105,17 @@ def _qa(request: QaRequest, runtime: Runtime) -> list[Item]:
     ]
 
 
-def _summarize(request: SummarizeRequest, runtime: Runtime) -> list[Item]:
+def _summarize(request: SummarizeRequest, runtime: Runtime, say: Say | None) -> list[Item]:
     task = runtime.task
+    if isinstance(task, GenerateSummary):
+        return _write(request, task, say)
     if not isinstance(task, Summarize):
         raise _wrong(request, runtime)
+    if request.generation is not None:
+        raise InvalidError(
+            f"generation is for models that write; {runtime.manifest.model} chooses sentences.",
+            "Leave it out, or name another model; see /models.",
+        )
     sentences = request.max_sentences
     if sentences is None and request.max_words is None:
         sentences = DEFAULT_SENTENCES
@@ -108,6 +127,30 @@ def _summarize(request: SummarizeRequest, runtime: Runtime) -> list[Item]:
             decode,
             characters=len(text),
             key=(text, choices),
+        )
+        for text in _list(request.text)
+    ]
+
+
+def _write(request: SummarizeRequest, task: GenerateSummary, say: Say | None) -> list[Item]:
+    options = msgspec.structs.asdict(request.generation) if request.generation else {}
+    try:
+        task.settings.replace(**options)
+    except UsageError as error:
+        raise InvalidError(f"generation: {error.message}", error.hint) from error
+    limits = (request.max_sentences, request.max_words)
+    decode = partial(task.decode, max_sentences=limits[0], max_words=limits[1])
+    heard = None
+    if say is not None and limits == (None, None):  # else it is cut when it is complete
+        heard = SummaryStream(task.tokenizer.decode, say).push
+    choices = (request.long_text, request.generation, limits)
+    return [
+        Item(
+            partial(task.encode, text, request.long_text, **options),
+            decode,
+            characters=len(text),
+            key=None if heard else (text, choices),
+            heard=heard,
         )
         for text in _list(request.text)
     ]

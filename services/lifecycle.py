@@ -10,7 +10,9 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -40,6 +42,12 @@ def supervise() -> None:
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(1)
+
+
+def on_signal(number: int | None, do: Callable[[], None]) -> None:
+    """Let a signal do something in a thread of its own; from the main thread alone."""
+    if number is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(number, lambda *_: threading.Thread(target=do, daemon=True).start())
 
 
 def end_worker(error: Exception) -> NoReturn:

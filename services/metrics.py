@@ -16,7 +16,7 @@ from services.registry import graph_sha256
 if TYPE_CHECKING:
     from services.manifest import Manifest
     from services.plan import Plan
-    from services.scheduler import Done
+    from services.work import Done
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -94,6 +94,16 @@ class Metrics:
             graph_sha256(manifest),
             value=1.0,
         )
+
+    def retired(self, manifest: Manifest) -> None:
+        """Forget a variant that is not served any more, unless another of its name is."""
+        own = (manifest.model, manifest.variant)
+        self.memory.values.pop(own, None)
+        sha256 = graph_sha256(manifest)
+        for numbers in (self.info, self.plan):
+            for labels in list(numbers.values):
+                if labels[-1] == sha256 or labels[:2] == own:
+                    del numbers.values[labels]
 
     def planned(self, manifest: Manifest, plan: Plan) -> None:
         """Tell how a variant is called."""

@@ -32,13 +32,14 @@ SUMMARIES = {
 }
 ERRORS = {
     400: "The body is not JSON",
+    401: "No valid API key, where the service has keys",
     404: "An unknown model or variant",
     405: "Another method than POST",
     408: "The body arrives too slowly",
     413: "The body is too large",
     415: "Another content type than application/json",
     422: "Not what the route takes, or text that no model can read",
-    429: "Too much is waiting; see Retry-After",
+    429: "Too much is waiting, or this key has used up its tokens; see Retry-After",
     503: "The models are being loaded; see Retry-After",
     504: "It took too long",
 }
@@ -68,7 +69,12 @@ def document() -> dict[str, Any]:
             **{route: {"post": _post(route)} for route in ROUTES},
             **{route: {"get": _get(route)} for route in PAGES},
         },
-        "components": {"schemas": _schemas(), "headers": _headers()},
+        "security": [{}, {"key": []}],
+        "components": {
+            "schemas": _schemas(),
+            "headers": _headers(),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 

@@ -6,6 +6,9 @@ How an item goes: `run` admits its request or refuses it at once (429); a worker
 with as many others for the same runtime as that runtime's plan says; encodes, infers and decodes
 it; and hands the result back to the event loop. A long item is cut into parts that other workers
 take up. Requests are served in turn, one item of each, so that a long list delays nobody else.
+
+What a model writes takes seconds. While others wait, such a turn goes on for a moment at a time,
+and rests as long between two tokens.
 """
 
 from __future__ import annotations
@@ -14,18 +17,16 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
-from typing import Any, Protocol
 
 from services.errors import TransferError
 from services.pace import Pace
-from services.plan import Plan, calls_of
-from services.tasks.base import Encoded, Outputs, Result
-from services.windows import Window
+from services.queued import Group, Lane, Outbox, Part, Task, Turn
+from services.work import DeadlineError, Done, Infers, Item
+from services.worker import Worker
 
 logger = logging.getLogger("transfer")
 
@@ -44,152 +45,6 @@ class OverloadError(TransferError):
         self.retry_after_s = retry_after_s
 
 
-class DeadlineError(TransferError):
-    """The request took longer than its deadline allows."""
-
-    code = "deadline_exceeded"
-    status = 504
-
-
-class ItemFailedError(TransferError):
-    """A defect met while one item was worked on; the log has its trace."""
-
-    code = "internal"
-    status = 500
-
-
-class Infers(Protocol):
-    """What the scheduler needs of a runtime."""
-
-    @property
-    def plan(self) -> Plan: ...
-
-    def call(self, windows: Sequence[Window]) -> list[Outputs]:
-        """Run the graph once over all windows; their outputs in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One text (or question) of a request: its two halves around the graph.
-
-    characters: length of what is read, from which its cost is estimated
-    key: items of one runtime with equal keys have equal results; None is equal to nothing
-    """
-
-    encode: Callable[[], Encoded]
-    decode: Callable[[Any, list[Outputs]], Result]
-    characters: int = 0
-    key: Hashable = None
-
-
-@dataclass(slots=True)
-class Done:
-    """What came of one item: a result or its fault, its cost, and seconds per stage."""
-
-    result: Result | None = None
-    error: TransferError | None = None
-    tokens: int = 0
-    windows: int = 0
-    truncated: bool = False
-    queue: float = 0.0
-    tokenize: float = 0.0
-    infer: float = 0.0
-    decode: float = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Time worked on the item, waiting left out."""
-        return self.tokenize + self.infer + self.decode
-
-
-class _Outbox:
-    """Results on their way from the workers to the event loop, which is woken once for many."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._waiting: deque[_Task] = deque()
-        self._woken = False
-
-    def put(self, task: _Task) -> None:
-        self._waiting.append(task)
-        if not self._woken:
-            self._woken = True
-            try:
-                self.loop.call_soon_threadsafe(self._deliver)
-            except RuntimeError:  # the loop closed while the item ran: nobody waits any more
-                logger.debug("an answer came after the loop had closed")
-
-    def _deliver(self) -> None:
-        self._woken = False  # before emptying: what is put from now on wakes the loop again
-        while self._waiting:
-            task = self._waiting.popleft()
-            for group, index in task.waiters:
-                group.finish(index, task.done)
-
-
-class _Group:
-    """The items of one request, answered together."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, items: int, deadline: float) -> None:
-        self.future: asyncio.Future[list[Done]] = loop.create_future()
-        self.deadline = deadline
-        self.left = False
-        self.waiting: deque[_Task | _Part] = deque()
-        self._done: list[Done | None] = [None] * items
-        self._open = items
-
-    def wanted(self, now: float) -> bool:
-        """Whether somebody still waits for the answer."""
-        return not self.left and now < self.deadline
-
-    def finish(self, index: int, done: Done) -> None:
-        """In the event loop."""
-        self._done[index] = done
-        self._open -= 1
-        if self._open == 0 and not self.future.done():
-            self.future.set_result([one for one in self._done if one is not None])
-
-
-@dataclass(slots=True, eq=False)
-class _Task:
-    """One computation; several requests may wait for it."""
-
-    lane: _Lane
-    item: Item
-    cost: int
-    outbox: _Outbox
-    waiters: list[tuple[_Group, int]]
-    entered: float
-    done: Done = field(default_factory=Done)
-    encoded: Encoded | None = None
-    outputs: list[Outputs | None] = field(default_factory=list)
-    missing: int = 0
-
-    def wanted(self, now: float) -> bool:
-        return any(group.wanted(now) for group, _ in self.waiters)
-
-
-@dataclass(slots=True, eq=False)
-class _Part:
-    """Some windows of a long item, waiting for a worker."""
-
-    task: _Task
-    windows: list[int]
-    cost: int
-
-    def wanted(self, now: float) -> bool:
-        return self.task.wanted(now)
-
-
-class _Lane:
-    """What waits for one runtime: its requests, in turn."""
-
-    def __init__(self, runtime: Infers) -> None:
-        self.runtime = runtime
-        self.groups: deque[_Group] = deque()
-        self.running = 0
-
-
 class Scheduler:
     """A queue bounded by tokens, and the worker threads that empty it.
 
@@ -204,12 +59,13 @@ class Scheduler:
         self.asked = 0  # requests so far
         self.waiting = 0  # items, and parts of long ones
         self.tokens = 0  # estimated, waiting or running
-        self._lanes: dict[Infers, _Lane] = {}
-        self._ready: deque[_Lane] = deque()
-        self._in_flight: dict[tuple[int, Hashable], _Task] = {}
-        self._outbox: _Outbox | None = None
-        self._lock = Lock()
+        self._lanes: dict[Infers, Lane] = {}
+        self._ready: deque[Lane | Turn] = deque()  # turns that were interrupted
+        self._in_flight: dict[tuple[int, Hashable], Task] = {}
+        self._outbox: Outbox | None = None
+        self.lock = Lock()
         self._wake: SimpleQueue[None] = SimpleQueue()
+        self._worker = Worker(self)
         self._idle = 0
         self._closing = False
         self._workers = [
@@ -228,7 +84,7 @@ class Scheduler:
         """
         loop = asyncio.get_running_loop()
         entered = perf_counter()
-        group = _Group(loop, len(items), entered + timeout_s)
+        group = Group(loop, len(items), entered + timeout_s)
         counted = self._enter(runtime, items, group, self._outbox_of(loop), entered)
         timer = loop.call_later(timeout_s, _expire, group, timeout_s)
         try:
@@ -236,49 +92,54 @@ class Scheduler:
         finally:
             timer.cancel()
             group.left = True
-            with self._lock:
+            with self.lock:
                 self.tokens -= counted
+
+    def retire(self, runtime: Infers) -> None:
+        """Forget a runtime that gets no more requests; what waits for it is still worked on."""
+        with self.lock:
+            self._lanes.pop(runtime, None)
 
     def close(self) -> None:
         """Finish what runs, drop what waits."""
-        with self._lock:
+        with self.lock:
             self._closing = True
         for _ in self._workers:
             self._wake.put(None)
         for worker in self._workers:
             worker.join()
 
-    def _outbox_of(self, loop: asyncio.AbstractEventLoop) -> _Outbox:
+    def _outbox_of(self, loop: asyncio.AbstractEventLoop) -> Outbox:
         if self._outbox is None or self._outbox.loop is not loop:
-            self._outbox = _Outbox(loop)
+            self._outbox = Outbox(loop)
         return self._outbox
 
     def _enter(
         self,
         runtime: Infers,
         items: Sequence[Item],
-        group: _Group,
-        outbox: _Outbox,
+        group: Group,
+        outbox: Outbox,
         entered: float,
     ) -> int:
         """Queue the items or raise OverloadError; the tokens that the request counts for."""
         costs = [self.pace.tokens(item.characters) for item in items]
         counted = min(sum(costs), max(1, int(self.queue_tokens * LARGEST_SHARE)))
-        with self._lock:
+        with self.lock:
             self.asked += 1
             if self.tokens and self.tokens + counted > self.queue_tokens:
                 raise self._overload()
             self.tokens += counted
             lane = self._lanes.get(runtime)
             if lane is None:
-                lane = self._lanes[runtime] = _Lane(runtime)
+                lane = self._lanes[runtime] = Lane(runtime)
             for index, (item, cost) in enumerate(zip(items, costs, strict=True)):
                 key = (id(lane), item.key)
                 twin = self._in_flight.get(key) if item.key is not None else None
                 if twin is not None and twin.outbox is outbox:
                     twin.waiters.append((group, index))
                     continue
-                task = _Task(lane, item, cost, outbox, [(group, index)], entered)
+                task = Task(lane, item, cost, outbox, [(group, index)], entered)
                 group.waiting.append(task)
                 if item.key is not None:
                     self._in_flight[key] = task
@@ -296,7 +157,7 @@ class Scheduler:
 
     # --- the queue, under the lock
 
-    def _queue(self, lane: _Lane, group: _Group, added: int) -> None:
+    def _queue(self, lane: Lane, group: Group, added: int) -> None:
         """`added` tasks or parts are new in `group.waiting`."""
         if not added:
             return
@@ -309,29 +170,38 @@ class Scheduler:
             self._idle -= 1
             self._wake.put(None)
 
-    def _take(self) -> tuple[_Lane, list[_Task | _Part]] | None:
-        """The next turn: a lane, and what of it one worker works on together."""
+    def _take(self) -> Turn | None:
+        """The next turn of a lane, or the rest of one that was interrupted."""
+        resting = None
         for _ in range(len(self._ready)):
-            lane = self._ready.popleft()
-            if lane.running >= lane.runtime.plan.calls:
-                self._ready.append(lane)
+            first = self._ready.popleft()
+            if isinstance(first, Turn):
+                if perf_counter() >= first.rests_until:
+                    return first
+                self._ready.append(first)
+                resting = resting or first
                 continue
-            turn = self._fill(lane)
-            if lane.groups:
-                self._ready.append(lane)
-            if turn:
-                lane.running += 1
-                return lane, turn
-        return None
+            if not first.open:
+                self._ready.append(first)
+                continue
+            work = self._fill(first)
+            if first.groups:
+                self._ready.append(first)
+            if work:
+                first.running += 1
+                return Turn(first, work)
+        if resting is not None:
+            self._ready.remove(resting)
+        return resting
 
-    def _fill(self, lane: _Lane) -> list[_Task | _Part]:
+    def _fill(self, lane: Lane) -> list[Task | Part]:
         """One item of each request in turn, as far as the plan goes; what nobody wants is dropped.
 
         Each worker gets its share of what waits, so that none is idle while another has a batch.
         """
         plan, now = lane.runtime.plan, perf_counter()
         most = max(1, min(plan.windows, math.ceil(self.waiting / self.threads)))
-        turn: list[_Task | _Part] = []
+        turn: list[Task | Part] = []
         tokens = 0
         while lane.groups and len(turn) < most:
             group = lane.groups[0]
@@ -347,10 +217,10 @@ class Scheduler:
                 tokens += work.cost
                 turn.append(work)
             else:
-                self._forget(work if isinstance(work, _Task) else work.task)
+                self._forget(work if isinstance(work, Task) else work.task)
         return turn
 
-    def _forget(self, task: _Task) -> None:
+    def _forget(self, task: Task) -> None:
         """From now on an equal item is computed anew."""
         key = (id(task.lane), task.item.key)
         if self._in_flight.get(key) is task:
@@ -360,128 +230,57 @@ class Scheduler:
 
     def _serve(self) -> None:
         while True:
-            with self._lock:
+            with self.lock:
                 if self._closing:
                     return
-                taken = self._take()
-                if taken is None:
+                turn = self._take()
+                if turn is None:
                     self._idle += 1
-            if taken is None:
+            if turn is None:
                 self._wake.get()
                 continue
-            lane, turn = taken
+            finished = True
             try:
-                self._work(lane.runtime, turn)
+                finished = self._worker.work(turn)
             except Exception:
                 logger.exception("a turn failed")
-            with self._lock:
-                lane.running -= 1
+            with self.lock:
+                if finished:
+                    turn.lane.running -= 1
+                else:
+                    self._ready.append(turn)
                 if self._ready and self._idle:
                     self._idle -= 1
                     self._wake.put(None)
 
-    def _work(self, runtime: Infers, turn: Sequence[_Task | _Part]) -> None:
-        """Encode the items of a turn, run their windows together, finish what is complete."""
-        plan = runtime.plan
-        owned: list[tuple[_Task, int]] = []
-        for work in turn:
-            if isinstance(work, _Part):
-                owned += [(work.task, index) for index in work.windows]
-            elif self._encode(work):
-                owned += [(work, index) for index in self._keep(work, plan)]
-        windows = [_windows(task)[index] for task, index in owned]
-        for call in calls_of([len(window) for window in windows], plan):
-            self._call(runtime, [owned[i] for i in call], [windows[i] for i in call])
+    # --- the worker's desk
 
-    def _encode(self, task: _Task) -> bool:
-        """Whether there is anything to infer; a content fault ends the item."""
-        began = perf_counter()
-        done = task.done
-        done.queue = began - task.entered
-        try:
-            encoded = task.item.encode()
-        except TransferError as error:
-            done.error = error
-        except Exception as error:
-            done.error = _defect(error)
-        else:
-            task.encoded = encoded
-            task.outputs = [None] * len(encoded.windows)
-            task.missing = len(encoded.windows)
-            done.tokens, done.windows = encoded.token_count, len(encoded.windows)
-            done.truncated = encoded.truncated
-        done.tokenize = perf_counter() - began
-        if done.error is not None:
-            self._finish(task)
-        return done.error is None
-
-    def _keep(self, task: _Task, plan: Plan) -> list[int]:
-        """The windows to run now; of a long item the rest is queued in parts for all workers."""
-        windows = _windows(task)
-        calls = calls_of([len(window) for window in windows], plan)
-        if len(calls) == 1:
-            return list(range(len(windows)))
-        parts = [_Part(task, call, sum(len(windows[i]) for i in call)) for call in calls[1:]]
+    def queue_parts(self, task: Task, parts: Sequence[Part]) -> None:
         group = task.waiters[0][0]
-        with self._lock:
+        with self.lock:
             group.waiting.extendleft(reversed(parts))
             self._queue(task.lane, group, len(parts))
-        return calls[0]
 
-    def _call(
-        self, runtime: Infers, owned: Sequence[tuple[_Task, int]], windows: Sequence[Window]
-    ) -> None:
-        """One call of the graph; if it fails, each item alone, so that a fault stays with it."""
-        began = perf_counter()
-        try:
-            outputs = runtime.call(windows)
-        except Exception as error:
-            if len(owned) > 1:
-                for one, window in zip(owned, windows, strict=True):
-                    self._call(runtime, [one], [window])
-                return
-            self._deposit(owned[0][0], owned[0][1], _defect(error), 0.0)
-            return
-        seconds = perf_counter() - began
-        tokens = sum(map(len, windows))
-        for (task, index), output, window in zip(owned, outputs, windows, strict=True):
-            self._deposit(task, index, output, seconds * len(window) / tokens)
+    def others_wait(self) -> bool:
+        with self.lock:
+            return not self._closing and any(
+                isinstance(one, Turn) or one.open for one in self._ready
+            )
 
-    def _deposit(
-        self, task: _Task, index: int, output: Outputs | TransferError, seconds: float
-    ) -> None:
-        """Keep the output of one window; with the last one the item is decoded and answered."""
-        done = task.done
-        with self._lock:
-            if isinstance(output, TransferError):
-                done.error = output
-            else:
-                task.outputs[index] = output
-            done.infer += seconds
-            task.missing -= 1
-            last = task.missing == 0
-        if not last:
-            return
-        began = perf_counter()
-        if done.error is None:
-            try:
-                done.result = task.item.decode(task.encoded, _complete(task.outputs))
-            except TransferError as error:
-                done.error = error
-            except Exception as error:
-                done.error = _defect(error)
-        done.decode = perf_counter() - began
-        task.encoded, task.outputs = None, []
-        self.pace.learn(done.tokens, task.item.characters, done.seconds)
-        self._finish(task)
+    def unwanted(self, task: Task) -> bool:
+        with self.lock:
+            unwanted = not task.wanted(perf_counter())
+            if unwanted:
+                self._forget(task)
+        return unwanted
 
-    def _finish(self, task: _Task) -> None:
-        with self._lock:
+    def finish(self, task: Task) -> None:
+        with self.lock:
             self._forget(task)
         task.outbox.put(task)
 
 
-def _expire(group: _Group, timeout_s: float) -> None:
+def _expire(group: Group, timeout_s: float) -> None:
     if not group.future.done():
         group.future.set_exception(
             DeadlineError(
@@ -490,45 +289,3 @@ def _expire(group: _Group, timeout_s: float) -> None:
                 "TRANSFER_TIMEOUT_S).",
             )
         )
-
-
-def _windows(task: _Task) -> list[Window]:
-    assert task.encoded is not None
-    return task.encoded.windows
-
-
-def _complete(outputs: Sequence[Outputs | None]) -> list[Outputs]:
-    return [output for output in outputs if output is not None]
-
-
-def _defect(error: Exception) -> ItemFailedError:
-    logger.error("an item failed", exc_info=error)
-    return ItemFailedError(
-        "The service failed at this item.",
-        "Report it with its request_id; the log has the reason.",
-    )
-
-
-def work(item: Item, runtime: Infers) -> Done:
-    """Encode, infer and decode one item in this thread; a content fault becomes `error`."""
-    began = perf_counter()
-    done = Done()
-    try:
-        encoded = item.encode()
-    except TransferError as error:
-        done.error = error
-        done.tokenize = perf_counter() - began
-        return done
-    tokenized = perf_counter()
-    outputs: list[Outputs | None] = [None] * len(encoded.windows)
-    for call in calls_of([len(window) for window in encoded.windows], runtime.plan):
-        found = runtime.call([encoded.windows[i] for i in call])
-        for index, output in zip(call, found, strict=True):
-            outputs[index] = output
-    inferred = perf_counter()
-    done.result = item.decode(encoded, _complete(outputs))
-    done.tokenize, done.infer = tokenized - began, inferred - tokenized
-    done.decode = perf_counter() - inferred
-    done.tokens, done.windows = encoded.token_count, len(encoded.windows)
-    done.truncated = encoded.truncated
-    return done

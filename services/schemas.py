@@ -62,8 +62,19 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
         """What BentoML's own schema.json says of the type."""
         _, components = msgspec.json.schema_components([cls], ref_template="#/$defs/{name}")
-        own = components.pop(cls.__name__)
-        return {**own, "$defs": components} if components else own
+        own: dict[str, Any] = _inlined(components[cls.__name__], components)
+        return own
+
+
+def _inlined(schema: Any, components: dict[str, Any]) -> Any:
+    """A schema without references: pydantic would look for them among its own."""
+    if isinstance(schema, list):
+        return [_inlined(one, components) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(components[schema["$ref"].rpartition("/")[2]], components)
+    return {name: _inlined(one, components) for name, one in schema.items()}
 
 
 class ClassifyRequest(Request, frozen=True, kw_only=True):
@@ -127,20 +138,36 @@ class QaRequest(Request, frozen=True, kw_only=True):
             )
 
 
+class GenerationOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model writes, in `transformers`' words; what is left out is as the model has it."""
+
+    num_beams: Annotated[int, Meta(ge=1, le=16)] | None = None
+    max_new_tokens: Annotated[int, Meta(ge=1, le=512)] | None = None
+    min_new_tokens: Annotated[int, Meta(ge=0, le=512)] | None = None
+    length_penalty: Annotated[float, Meta(ge=-10, le=10)] | None = None
+    no_repeat_ngram_size: Annotated[int, Meta(ge=0, le=100)] | None = None
+    early_stopping: bool | Literal["never"] | None = None
+
+
 class SummarizeRequest(Request, frozen=True, kw_only=True):
-    """Summarize one text or several by their most telling sentences."""
+    """Summarize one text or several: by their most telling sentences, or in the model's words."""
 
     text: Annotated[Texts, Meta(description="One text, or a list of them.")]
     model: Name | UnsetType = UNSET
     variant: Name | None = None
     max_sentences: Annotated[
         Annotated[int, Meta(ge=1, le=1000)] | None,
-        Meta(description="At most so many sentences; 3 unless max_words is given."),
+        Meta(description="At most so many; of models that choose sentences 3, unless max_words."),
     ] = None
     max_words: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)] | None, Meta(description="At most so many words.")
     ] = None
-    stream: Annotated[bool, Meta(description="Server-sent events, one a sentence.")] = False
+    stream: Annotated[
+        bool, Meta(description="Server-sent events: sentences, or tokens as they are written.")
+    ] = False
+    generation: Annotated[
+        GenerationOptions | None, Meta(description="Only for models that write in their own words.")
+    ] = None
     long_text: Handling = "window"
 
     def check(self) -> None:
@@ -219,8 +246,9 @@ class HfQaRequest(Request, frozen=True, kw_only=True):
 
 
 class HfSummarizeParameters(Struct, frozen=True, forbid_unknown_fields=True):
-    """Hugging Face's own names; the model picks whole sentences, so spaces are always clean."""
+    """Hugging Face's own names; spaces are always clean."""
 
+    generate_parameters: GenerationOptions | None = None
     clean_up_tokenization_spaces: bool | None = None
     truncation: Literal["do_not_truncate", "longest_first", "only_first"] | None = None
 
@@ -246,6 +274,27 @@ RequestType = TypeVar("RequestType", bound=Request)
 _DECODERS: dict[type[Request], Any] = {kind: msgspec.json.Decoder(kind) for kind in ROUTES.values()}
 
 
+def _field_names(kind: Any) -> set[str]:
+    """The names of all fields of a request, those of structs in it too."""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return _field_names(kind.type)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return set().union(*(_field_names(one) for one in kind.types))
+    if not isinstance(kind, msgspec.inspect.StructType):
+        return set()
+    inner = [_field_names(one.type) for one in kind.fields]
+    return {one.encode_name for one in kind.fields}.union(*inner)
+
+
+# As they stand in a body; a text cannot hold them, since quotes in it have a backslash before them.
+_QUOTED: dict[type[Request], list[bytes]] = {
+    kind: [f'"{name}"'.encode() for name in sorted(_field_names(msgspec.inspect.type_info(kind)))]
+    for kind in ROUTES.values()
+}
+_TASK_FIELDS = set().union(*(_field_names(msgspec.inspect.type_info(k)) for k in TASKS.values()))
+_QUOTED[CompareRequest] += [f'"{name}"'.encode() for name in sorted(_TASK_FIELDS)]
+
+
 def decode_request(body: bytes, kind: type[RequestType]) -> RequestType:
     """JSON bytes to a checked request; raises MalformedError or InvalidError."""
     try:
@@ -254,8 +303,25 @@ def decode_request(body: bytes, kind: type[RequestType]) -> RequestType:
         _refuse(error, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return convert_request(_decode_surrogates(body, error), kind)
+    if b"\\u" in body or any(body.count(name) > 1 for name in _QUOTED[kind]):
+        json.loads(body, object_pairs_hook=_without_twice)  # msgspec takes the last of them
     request.check()
     return request
+
+
+def _without_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedError(
+            f"The body has {_shortened(twice)} twice in one object.", "Send each field once."
+        )
+    return found
+
+
+def _shortened(name: str) -> str:
+    return repr(name if len(name) <= 50 else f"{name[:50]}...")
 
 
 def convert_request(value: Any, kind: type[RequestType], field: str = "") -> RequestType:
@@ -272,7 +338,7 @@ def _decode_surrogates(body: bytes, error: Exception) -> Any:
     """JSON that msgspec refuses only for half a surrogate pair: a text's fault, not the body's."""
     if b"\\u" in body:
         try:
-            return json.loads(body, parse_constant=_no_constant)
+            return json.loads(body, parse_constant=_no_constant, object_pairs_hook=_without_twice)
         except (ValueError, RecursionError):
             pass
     raise MalformedError(f"The body is not JSON: {error}.", "Send one JSON object in UTF-8.")

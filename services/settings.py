@@ -22,6 +22,7 @@ PLANS_NAME = "transfer-plans.json"
 SUPERVISOR = "TRANSFER_SUPERVISOR_PID"
 
 Provider = Literal["auto", "cpu", "cuda"]
+LogRequests = Literal["on", "off", "text"]
 PROVIDERS: tuple[Provider, ...] = ("auto", "cpu", "cuda")
 
 
@@ -38,6 +39,11 @@ class Settings:
     lock: the file that names the published variants
     plans: the file that keeps how each variant is best called on this machine
     provider: where graphs run; "auto" is CUDA for fp32 and fp16 where onnxruntime offers it
+    api_keys, api_keys_file: who may ask (`services.access`); none: everybody
+    tokens_per_minute: what one key may have read; 0: no bound
+    metrics: who may read /metrics: "open", "key", or a port of its own
+    cors_origins: web pages of these origins may ask from a browser; "*": of all
+    log_requests: a line of JSON for each: "on", "off", or "text" with the bodies
     """
 
     variants: tuple[str, ...] = ()
@@ -50,6 +56,12 @@ class Settings:
     lock: Path = ROOT / LOCK_NAME
     plans: Path = field(default_factory=lambda: _default_plans())
     provider: Provider = "auto"
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    api_keys_file: Path | None = None
+    tokens_per_minute: int = 0
+    metrics: str | int = "open"
+    cors_origins: tuple[str, ...] = ()
+    log_requests: LogRequests = "on"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -64,7 +76,14 @@ class Settings:
                 try:
                     values[setting.name] = _PARSERS[setting.name](text)
                 except ValueError as error:
-                    faults.append(f"{name} is {text!r}; expected {error}.")
+                    shown = repr(text) if setting.repr else "wrong"
+                    faults.append(f"{name} is {shown}; expected {error}.")
+        keys = values.get("api_keys") or values.get("api_keys_file")
+        if not keys and (values.get("tokens_per_minute") or values.get("metrics") == "key"):
+            faults.append(
+                "TRANSFER_TOKENS_PER_MINUTE and TRANSFER_METRICS=key need TRANSFER_API_KEYS or "
+                "TRANSFER_API_KEYS_FILE."
+            )
         if faults:
             raise UsageError(" ".join(faults), "Correct or unset it and start again.")
         return cls(**values)
@@ -89,11 +108,28 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _provider(text: str) -> Provider:
-    for provider in PROVIDERS:
-        if text.lower() == provider:
-            return provider
-    raise ValueError(f"one of {', '.join(PROVIDERS)}")
+def _one_of(*choices: str) -> Callable[[str], Any]:
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return text.lower()
+
+    return parse
+
+
+def _metrics(text: str) -> str | int:
+    if text.lower() in ("open", "key"):
+        return text.lower()
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise ValueError("open, key, or a port")
+    return int(text)
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().rstrip("/") for origin in text.split(",") if origin.strip())
+    if not all(origin == "*" or "://" in origin for origin in origins):
+        raise ValueError("origins like https://example.org with commas between them, or *")
+    return origins
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -113,7 +149,13 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "timeout_s": _seconds,
     "lock": Path,
     "plans": Path,
-    "provider": _provider,
+    "provider": _one_of(*PROVIDERS),
+    "api_keys": _names,
+    "api_keys_file": Path,
+    "tokens_per_minute": _at_least(0),
+    "metrics": _metrics,
+    "cors_origins": _origins,
+    "log_requests": _one_of("on", "off", "text"),
 }
 
 

@@ -4,17 +4,15 @@
     encoded = writer.task.encode(text, num_beams=1)
     result = writer.task.decode(encoded, writer.infer(encoded.windows))
 
-    for piece in writer.stream(encoded.windows):  # text, as soon as it is final
-        print(piece, end="", flush=True)
-
 A window says itself how it is to be written about (`services.tasks.generate_summary.Source`), so
-windows of requests with different options may share a call. For more control, `start` gives the
-`Generation` of some windows, to be driven step by step.
+windows of requests with different options may share a call. `begin` gives a call that is driven
+token by token, as the scheduler does, so that it can be heard, interrupted and cancelled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from services.errors import ArtifactError
 from services.generate import Generation, Job, never, results_of
 from services.generation.model import DECODER_NAME, ENCODER_NAME, Seq2SeqModel
 from services.generation.settings import GenerationSettings
-from services.generation.text import TextStream
 from services.registry import AGAIN
 from services.runtime import Runtime, open_session
 from services.tasks.base import Outputs
@@ -32,8 +29,51 @@ from services.tasks.generate_summary import GenerateSummary, Source
 from services.windows import Window
 
 Cancelled = Callable[[], bool]
+Heard = Callable[[Sequence[int], bool], None]  # (new tokens, whether they are the last)
 
 TRIAL_TOKENS = 8  # written for each window when plans are measured
+
+
+class Writing:
+    """A call that is going on: jobs with as many beams advance together, a token a step."""
+
+    def __init__(self, model: Seq2SeqModel, jobs: Sequence[Job], heard: Sequence[Heard | None]):
+        self.jobs = list(jobs)
+        self._heard = heard
+        self._written: list[list[int]] = [[] for _ in jobs]
+        self._rest = deque(
+            (places, Generation(model, [jobs[place] for place in places]))
+            for places in _by_beams(jobs)
+        )
+
+    @property
+    def done(self) -> bool:
+        return not self._rest
+
+    def step(self) -> list[tuple[int, Outputs | None]]:
+        """Write a token; the places of the jobs that ended with it, and what each has written."""
+        places, generation = self._rest[0]
+        ended: list[tuple[int, Outputs | None]] = []
+        for event in generation.step():
+            place = places[event.job]
+            self._written[place] += event.tokens
+            if tell := self._heard[place]:
+                tell(event.tokens, event.ended is not None)
+            if event.ended == "cancelled":
+                ended.append((place, None))
+            elif event.ended:
+                ended.append((place, {"sequences": np.array(self._written[place], np.int64)}))
+        if generation.done:
+            self._rest.popleft()
+        return ended
+
+
+def _by_beams(jobs: Sequence[Job]) -> list[list[int]]:
+    """The places of the jobs, those with equal numbers of beams together."""
+    groups: dict[int, list[int]] = {}
+    for place, job in enumerate(jobs):
+        groups.setdefault(job.settings.num_beams, []).append(place)
+    return list(groups.values())
 
 
 class Writer(Runtime):
@@ -51,53 +91,35 @@ class Writer(Runtime):
     def generate(
         self, windows: Sequence[Window], cancelled: Sequence[Cancelled] = ()
     ) -> list[Outputs | None]:
-        """Write about all windows, those with as many beams together.
-
-        cancelled: one for each window, asked before every step; what is cancelled gives None
-        """
+        """Write about all windows to the end; what is cancelled gives None."""
         outputs: list[Outputs | None] = [None] * len(windows)
-        for rows in self._by_beams(windows):
-            asked = [cancelled[row] for row in rows] if cancelled else []
-            generation = self.start([windows[row] for row in rows], asked)
-            for row, tokens in zip(rows, results_of(generation), strict=True):
-                outputs[row] = None if tokens is None else {"sequences": np.array(tokens, np.int64)}
+        writing = self.begin(windows, cancelled)
+        while not writing.done:
+            for place, output in writing.step():
+                outputs[place] = output
         return outputs
 
-    def start(
-        self, windows: Sequence[Window], cancelled: Sequence[Cancelled] = (), stream: bool = False
-    ) -> Generation:
-        """A generation about windows with equal numbers of beams, nothing computed yet."""
-        asked = cancelled or [never] * len(windows)
-        jobs = [
-            Job(window.input_ids, self._settings(window), stop, stream)
-            for window, stop in zip(windows, asked, strict=True)
-        ]
+    def begin(
+        self,
+        windows: Sequence[Window],
+        cancelled: Sequence[Cancelled] = (),
+        heard: Sequence[Heard | None] = (),
+    ) -> Writing:
+        """A call with nothing computed yet.
+
+        cancelled: one for each window, asked before every step
+        heard: one for each window, told its final tokens as soon as there are some
+        """
         if self.observe:
             self.observe(len(windows), sum(map(len, windows)))
-        return Generation(self.model, jobs)
-
-    def stream(self, windows: Sequence[Window], cancelled: Cancelled = never) -> Iterator[str]:
-        """The summaries of one text's windows, one after the other, in pieces that are final.
-
-        The pieces, joined, are what `decode` makes of the same windows. With one beam they come
-        token by token; with more, as far as all hypotheses agree. Ends early when cancelled.
-        """
-        begun = False
-        for window in windows:
-            text = TextStream(self.task.tokenizer.decode)
-            first = True
-            for piece in self._pieces(window, text, cancelled):
-                yield f" {piece}" if begun and first else piece
-                begun, first = True, False
-
-    def _pieces(self, window: Window, text: TextStream, cancelled: Cancelled) -> Iterator[str]:
-        generation = self.start([window], [cancelled], stream=True)
-        while not generation.done:
-            for event in generation.step():
-                if piece := text.push(event.tokens):
-                    yield piece
-        if piece := text.finish():
-            yield piece
+        nobody: list[Heard | None] = [None] * len(windows)
+        jobs = [
+            Job(window.input_ids, self._settings(window), stop, stream=told is not None)
+            for window, stop, told in zip(
+                windows, cancelled or [never] * len(windows), heard or nobody, strict=True
+            )
+        ]
+        return Writing(self.model, jobs, heard or nobody)
 
     def _settings(self, window: Window) -> GenerationSettings:
         """Its own, or those of the manifest."""
@@ -105,13 +127,6 @@ class Writer(Runtime):
             return window.settings
         assert isinstance(self.task, GenerateSummary)
         return self.task.settings
-
-    def _by_beams(self, windows: Sequence[Window]) -> list[list[int]]:
-        """Indices of the windows, those with equal numbers of beams together."""
-        groups: dict[int, list[int]] = {}
-        for index, window in enumerate(windows):
-            groups.setdefault(self._settings(window).num_beams, []).append(index)
-        return list(groups.values())
 
     # --- loading
 

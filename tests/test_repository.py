@@ -83,6 +83,16 @@ def test_the_bento_has_the_versions_of_the_constraints():
     }
 
 
+def test_the_lock_has_the_versions_of_the_constraints_and_a_hash_for_each():
+    lines = read("services/requirements.txt").replace("\\\n", " ").splitlines()
+    locked = dict(line.split(";")[0].split()[0].split("==") for line in lines)
+    assert {normal(name): version for name, version in locked.items()} == {
+        normal(name): pins()[normal(name)] for name in locked
+    }
+    assert [line for line in lines if "--hash=sha256:" not in line] == []
+    assert {normal(name) for name in locked} >= {*extras()["serve"], "onnxruntime"}
+
+
 def test_the_bento_has_what_the_service_needs_and_nothing_that_trains():
     packages = yaml.safe_load(read("bentofile.yaml"))["python"]["packages"]
     names = {normal(package.split("==")[0]) for package in packages}

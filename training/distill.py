@@ -96,16 +96,16 @@ def distill(
         hidden=recipe.hidden_weight > 0,
         bf16=recipe.bf16,
     )
-    plain = (
-        train_control(recipe, parent, task, windows, splits, out / CONTROL, progress)
-        if control
-        else None
-    )
     scorer = dev_scorer(task, dev_rows(splits, recipe), recipe)
     student = apply_strategy(student, recipe)
     trainable = count_parameters(student, trainable=True)
     set_seed(recipe.seed)
     trained = fit(student, windows, recipe, out, scorer, tokenizer.pad_id, known, progress)
+    plain = (
+        train_control(recipe, parent, task, windows, splits, out / CONTROL, progress)
+        if control
+        else None
+    )
     comparison = _compare(recipe, teacher, student, plain, task, splits, out)
     return record_checkpoint(
         student, task, description, recipe, splits, trained, trainable, out, comparison

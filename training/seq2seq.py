@@ -179,11 +179,11 @@ def distill_seq2seq(
     taught = _mixed(_gold(splits["train"]), pseudo, recipe.alpha)
     steps = recipe.max_steps or _steps(len(taught), recipe)
     equal = replace(recipe, max_steps=steps)  # the control takes as many
-    plain = train_control(equal, parent, tokenizer, splits, out, progress) if control else None
     set_seed(recipe.seed)
     student = apply_strategy(student, recipe)
     trainable = count_parameters(student, trainable=True)
     trained = _fit(student, taught, tokenizer, equal, splits, out, progress)
+    plain = train_control(equal, parent, tokenizer, splits, out, progress) if control else None
     tested = _tested(student, tokenizer, recipe, splits["test"])
     full = _tested(teacher, tokenizer, recipe, splits["test"])
     untaught = plain and _tested(plain, tokenizer, recipe, splits["test"])

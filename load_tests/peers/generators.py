@@ -115,38 +115,41 @@ def convert(folder: Path) -> Path:
     return out
 
 
-def ours_int8(folder: Path) -> Write:
-    """`services.generate` on exported int8 graphs; folder: encoder and merged decoder."""
-    import onnxruntime as ort
+def ours(folder: Path, intra_threads: int = THREADS) -> Write:
+    """`services.writer` on a variant as it is served; each call has `intra_threads` cores."""
+    from concurrent.futures import ThreadPoolExecutor
 
-    try:
-        from services.generate import Job, generate
-        from services.generation.model import DECODER_NAME, ENCODER_NAME, Seq2SeqModel
-        from services.generation.settings import GenerationSettings
-    except ImportError as error:
+    from services.generate import Job, generate
+    from services.generation.model import DECODER_NAME, ENCODER_NAME, Seq2SeqModel
+    from services.runtime import CPU, Runtime, open_session
+    from services.tasks.generate_summary import GenerateSummary
+
+    task = Runtime.load(folder).task
+    if not isinstance(task, GenerateSummary):
         raise UsageError(
-            f"services/generate.py is not there ({error}); ours cannot be measured.",
-            "Leave --seq2seq-onnx out to measure the peers alone.",
-        ) from error
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = THREADS
+            f"{folder} is no model that writes.", "Give the variant of a BART-shaped checkpoint."
+        )
     encoder, decoder = (
-        ort.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
-        for name in (ENCODER_NAME, DECODER_NAME)
+        open_session(folder / name, CPU, intra_threads) for name in (ENCODER_NAME, DECODER_NAME)
     )
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    model = Seq2SeqModel(encoder, decoder, config["pad_token_id"])
+    model = Seq2SeqModel(encoder, decoder, task.tokenizer.pad_id)
+    calls = THREADS // intra_threads
+    pool = ThreadPoolExecutor(calls)
 
     def write(sources: Ids, beams: int, new_tokens: int) -> list[list[int]]:
-        settings = GenerationSettings.from_checkpoint(config).replace(
+        settings = task.settings.replace(
             num_beams=beams,
             min_new_tokens=new_tokens,
             max_new_tokens=new_tokens,
             no_repeat_ngram_size=0,
             length_penalty=1.0,
+            early_stopping=False,
         )
-        written = generate(model, [Job(source, settings) for source in sources])
-        return [list(tokens or ()) for tokens in written]
+        jobs = [Job(source, settings) for source in sources]
+        share = -(-len(jobs) // calls)
+        parts = [jobs[at : at + share] for at in range(0, len(jobs), share)]
+        written = pool.map(partial(generate, model), parts)
+        return [list(tokens or ()) for part in written for tokens in part]
 
     return write
 
@@ -155,7 +158,8 @@ ENGINES: dict[str, Callable[[Path], Write]] = {
     "transformers": transformers_fp32,
     "ctranslate2, 1 x 2 threads": ctranslate2_int8,
     "ctranslate2, 2 x 1 threads": partial(ctranslate2_int8, intra_threads=1),
-    "ours": ours_int8,
+    "ours, 1 x 2 threads": ours,
+    "ours, 2 x 1 threads": partial(ours, intra_threads=1),
 }
 
 

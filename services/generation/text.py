@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 # The end of a text that more tokens may change: bytes that are not yet a character (decoders show
 # U+FFFD), and an apostrophe, which some decoders join to the word before once its end is known.
@@ -50,3 +51,42 @@ class TextStream:
             kept = kept.lstrip()
             self._begun = bool(kept)
         return kept
+
+
+class SummaryStream:
+    """The text of several windows that are written at the same time, in the order of the windows.
+
+    say: told each piece; all pieces, joined, are the texts of the windows with spaces between them
+
+    Windows may be pushed from several threads, each from one at a time.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], say: Callable[[str], None]) -> None:
+        self._decode = decode
+        self._say = say
+        self._texts: dict[int, TextStream] = {}
+        self._held: dict[int, str] = {}  # of windows whose turn has not come
+        self._ended: set[int] = set()
+        self._turn = 0
+        self._last: int | None = None  # the window that was heard last
+        self._lock = Lock()
+
+    def push(self, window: int, tokens: Sequence[int], ended: bool) -> None:
+        """Final tokens of one window, and whether they are its last."""
+        with self._lock:
+            text = self._texts.setdefault(window, TextStream(self._decode))
+            piece = text.push(tokens)
+            if ended:
+                piece += text.finish()
+                self._ended.add(window)
+            self._held[window] = self._held.get(window, "") + piece
+            self._tell()
+            while self._turn in self._ended:
+                self._turn += 1
+                self._tell()
+
+    def _tell(self) -> None:
+        if not (piece := self._held.pop(self._turn, "")):
+            return
+        self._say(piece if self._last in (None, self._turn) else f" {piece}")
+        self._last = self._turn

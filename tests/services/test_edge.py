@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -24,7 +25,7 @@ from tests.services.conftest import Store
 @pytest.fixture
 def engine(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setattr(
-        "services.engine.variant_path",
+        "services.fleet.variant_path",
         lambda tag: store.folders[tag.partition(":")[0].replace("-", "/", 1)],
     )
     settings = Settings(
@@ -57,7 +58,7 @@ def test_until_the_variants_are_loaded_it_lives_and_is_not_ready(engine: Engine)
         )
         assert (response.status_code, response.headers["retry-after"]) == (503, "1")
         assert response.json()["error"]["code"] == "not_ready"
-    engine.load()
+    engine.fleet.load()
     assert ask(engine, "GET", "/readyz").status_code == 200
 
 
@@ -67,7 +68,7 @@ def test_a_slow_body_is_408_before_anything_is_queued(engine: Engine) -> None:
         await asyncio.sleep(1)
         yield b"}"
 
-    engine.load()
+    engine.fleet.load()
     kind = {"content-type": "application/json"}
     response = ask(engine, "POST", "/classify", content=slow(), headers=kind)
     assert (response.status_code, response.json()["error"]["code"]) == (408, "slow_body")
@@ -76,7 +77,7 @@ def test_a_slow_body_is_408_before_anything_is_queued(engine: Engine) -> None:
 def test_overload_and_deadline_have_their_own_status(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine.load()
+    engine.fleet.load()
     engine.scheduler.tokens = 1
     full = ask(engine, "POST", "/classify", json={"text": "a"})
     assert (full.status_code, full.json()["error"]["code"]) == (429, "overloaded")
@@ -89,7 +90,7 @@ def test_overload_and_deadline_have_their_own_status(
 
 def ask_slowly(engine: Engine, monkeypatch: pytest.MonkeyPatch, **headers: str) -> httpx.Response:
     """Ask while the graph takes half a second."""
-    runtime = engine.pick("intent", None)
+    runtime = engine.fleet.pick("intent", None)
     call = runtime.call
 
     def slow(windows: Any) -> Any:
@@ -101,7 +102,7 @@ def ask_slowly(engine: Engine, monkeypatch: pytest.MonkeyPatch, **headers: str) 
 
 
 def test_a_caller_can_allow_less_time(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine.load()
+    engine.fleet.load()
     late = ask_slowly(engine, monkeypatch, **{"X-Request-Timeout-Ms": "50"})
     assert late.status_code == 504
     assert "longer than 0.05 s" in late.json()["error"]["message"]
@@ -109,7 +110,7 @@ def test_a_caller_can_allow_less_time(engine: Engine, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("time", ["0", "-5", "1.5", "soon", "\u0665"])
 def test_a_time_that_is_none_is_refused(engine: Engine, time: str) -> None:
-    engine.load()
+    engine.fleet.load()
     headers = {"X-Request-Timeout-Ms": time.encode()}
     response = ask(engine, "POST", "/classify", json={"text": "a"}, headers=headers)
     assert response.status_code == 422
@@ -119,7 +120,7 @@ def test_a_time_that_is_none_is_refused(engine: Engine, time: str) -> None:
 def test_a_defect_is_500_with_the_uniform_body_and_no_detail(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine.load()
+    engine.fleet.load()
     monkeypatch.setattr(engine, "answer", lambda request, timeout_s: 1 / 0)
     response = ask(engine, "POST", "/classify", json={"text": "a"})
     assert response.status_code == 500
@@ -137,7 +138,7 @@ def test_what_is_not_ours_goes_on_to_bentoml() -> None:
         await send({"type": "http.response.body", "body": b""})
 
     async def main() -> None:
-        edge = Edge(inner, lambda: None)  # type: ignore[arg-type,return-value]
+        edge = Edge(inner, lambda: SimpleNamespace(settings=Settings()))  # type: ignore[arg-type,return-value]
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(edge), base_url="http://test"
         ) as client:
@@ -166,7 +167,7 @@ def test_a_client_that_leaves_is_not_waited_for(engine: Engine) -> None:
     async def send(message: Any) -> None:
         pass
 
-    engine.load()
+    engine.fleet.load()
     app = TimeoutMiddleware(Edge(None, lambda: engine), timeout=3600)
     asyncio.run(asyncio.wait_for(app(scope, receive, send), 5))
 
@@ -175,10 +176,10 @@ def test_the_work_of_a_client_that_leaves_is_dropped(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It leaves while its text waits behind another one: the text is never read."""
-    engine.load()
+    engine.fleet.load()
     engine.scheduler.queue_tokens = 1000
     object.__setattr__(engine.settings, "timeout_s", 20.0)
-    runtime = engine.pick("intent", None)
+    runtime = engine.fleet.pick("intent", None)
     read: list[int] = []
     gate = threading.Event()
     call = runtime.call

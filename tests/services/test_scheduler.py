@@ -11,9 +11,10 @@ import pytest
 
 from services.errors import ContentError
 from services.plan import Plan
-from services.scheduler import DeadlineError, Done, Item, OverloadError, Scheduler, work
+from services.scheduler import OverloadError, Scheduler
 from services.tasks.base import Encoded, Outputs
 from services.windows import Tokens, Window
+from services.work import DeadlineError, Done, Item, work
 
 PLENTY = 1_000_000
 

@@ -139,3 +139,31 @@ def test_a_deep_body_is_refused_without_a_crash() -> None:
     deep = b'{"task":"qa","input":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001
     with pytest.raises((MalformedError, InvalidError)):
         decode_request(deep, CompareRequest)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (ClassifyRequest, b'{"text": "a", "text": "b"}'),
+        (ClassifyRequest, b'{"text": "a", "te\\u0078t": "b"}'),
+        (ClassifyRequest, b'{"text": "\\ud800", "text": "b"}'),
+        (SummarizeRequest, b'{"text": "a", "generation": {"num_beams": 1, "num_beams": 2}}'),
+        (CompareRequest, b'{"task": "classify", "input": {"text": "a", "text": "b"}}'),
+        (CompareRequest, b'{"task": "qa", "input": {}, "task": "classify"}'),
+    ],
+)
+def test_a_field_that_is_named_twice_is_refused(kind: type[Any], body: bytes) -> None:
+    with pytest.raises(MalformedError, match="twice in one object"):
+        decode_request(body, kind)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"text": "text", "labels": ["text", "model"]}',
+        b'{"text": "he said \\"text\\": \\"text\\" twice"}',
+        b'{"text": "caf\\u00e9 \\"text\\""}',
+    ],
+)
+def test_texts_that_look_like_fields_are_texts(body: bytes) -> None:
+    assert decode_request(body, ClassifyRequest).text == json.loads(body)["text"]

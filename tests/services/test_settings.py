@@ -30,6 +30,12 @@ def test_everything_can_be_set() -> None:
             "TRANSFER_LOCK": "some/lock.json",
             "TRANSFER_PLANS": "some/plans.json",
             "TRANSFER_PROVIDER": "CPU",
+            "TRANSFER_API_KEYS": "shop:0123456789abcdef",
+            "TRANSFER_API_KEYS_FILE": "some/keys",
+            "TRANSFER_TOKENS_PER_MINUTE": "5000",
+            "TRANSFER_METRICS": "9100",
+            "TRANSFER_CORS_ORIGINS": "https://page.example/",
+            "TRANSFER_LOG_REQUESTS": "text",
         }
     )
     assert settings == Settings(
@@ -43,7 +49,14 @@ def test_everything_can_be_set() -> None:
         lock=Path("some/lock.json"),
         plans=Path("some/plans.json"),
         provider="cpu",
+        api_keys=("shop:0123456789abcdef",),
+        api_keys_file=Path("some/keys"),
+        tokens_per_minute=5000,
+        metrics=9100,
+        cors_origins=("https://page.example",),
+        log_requests="text",
     )
+    assert "0123456789abcdef" not in repr(settings)
 
 
 def test_all_faults_are_reported_at_once() -> None:
@@ -52,8 +65,20 @@ def test_all_faults_are_reported_at_once() -> None:
         "TRANSFER_TIMEOUT_S": "-1",
         "TRANSFER_PROVIDER": "tpu",
         "TRANSFER_VARIANTS": ",",
+        "TRANSFER_METRICS": "closed",
+        "TRANSFER_CORS_ORIGINS": "page.example",
+        "TRANSFER_LOG_REQUESTS": "perhaps",
     }
     with pytest.raises(UsageError) as caught:
         Settings.from_environment(faulty)
     for name, value in faulty.items():
         assert f"{name} is {value!r}; expected" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TRANSFER_TOKENS_PER_MINUTE", "10"), ("TRANSFER_METRICS", "key")]
+)
+def test_what_needs_keys_says_so(name: str, value: str) -> None:
+    with pytest.raises(UsageError, match="need TRANSFER_API_KEYS"):
+        Settings.from_environment({name: value})
+    Settings.from_environment({name: value, "TRANSFER_API_KEYS": "0123456789abcdef"})

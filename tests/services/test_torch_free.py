@@ -30,7 +30,7 @@ from services.schemas import ClassifyRequest, CompareRequest, QaRequest, Summari
 service = Transfer.inner()
 import time
 until = time.monotonic() + 60
-while not service.engine.ready and time.monotonic() < until:
+while not service.engine.fleet.ready and time.monotonic() < until:
     time.sleep(0.05)
 
 STORY = "My card. This is important."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from load_tests.peers import generators, seq2seq
 from load_tests.peers.plan import Plan
 from services.errors import UsageError
+from tests.services.conftest import writers as writers
+from tests.services.writers import TinyWriter, write_variant
 
 DOCUMENTS = ["The pump failed at night.", "The belt was replaced, and the line ran again at 05:30."]
 NEW_TOKENS = 6
@@ -30,6 +33,21 @@ def test_transformers_writes_as_many_tokens_as_asked_for(tiny_bart: Path, beams:
 def test_ctranslate2_writes_with_the_same_weights(tiny_bart: Path, beams: int) -> None:
     written = write("ctranslate2, 1 x 2 threads", tiny_bart, beams)
     assert {len(ids) for ids in written} <= {NEW_TOKENS - 1, NEW_TOKENS}
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_ours_writes_what_transformers_writes(
+    writers: dict[str, TinyWriter], tiny_bart: Path, tmp_path: Path, beams: int
+) -> None:
+    decoding = {"decoder_start_token_id": 2, "eos_token_ids": [2], "forced_eos_token_ids": [2]}
+    folder = write_variant(tmp_path / "variant", writers["bart"], decoding=decoding)
+    writers["bart"].torch_model.save_pretrained(tmp_path / "checkpoint")
+    shutil.copy(tiny_bart / "tokenizer.json", tmp_path / "checkpoint")
+    sources = generators.source_ids(tiny_bart, DOCUMENTS, 32)
+    expected = generators.transformers_fp32(tmp_path / "checkpoint")(sources, beams, NEW_TOKENS)
+    for split in seq2seq.SPLITS:
+        write = generators.ENGINES[f"{seq2seq.OURS}, {split}"](folder)
+        assert write(sources, beams, NEW_TOKENS) == expected
 
 
 def test_a_rate_counts_written_tokens_and_keeps_the_first() -> None:
@@ -57,10 +75,10 @@ def test_targets_are_for_ours_where_it_is_measured() -> None:
         "ctranslate2, 1 x 2 threads": [50.0, 60.0],
         "ctranslate2, 2 x 1 threads": [40.0, 40.0],
     }
-    detail = {"beams": 4, "batch": 1, "rates": rates, "agreements": {"ours": 0.9}}
+    detail = {"beams": 4, "batch": 1, "rates": rates, "agreements": {"ours, 1 x 2 threads": 0.9}}
     detail["precision"] = "int8"
     assert not any("target" in row for row in seq2seq.figures_of(detail))
-    detail["rates"] = {**rates, "ours": [40.0, 36.0]}
+    detail["rates"] = {**rates, "ours, 1 x 2 threads": [40.0, 36.0]}
     rows = {row["name"]: row for row in seq2seq.figures_of(detail)}
     place = "seq2seq int8, 4 beams, 1 document(s) at a time"
     assert rows[f"{place}, to transformers.generate fp32"]["reached"]

@@ -1,0 +1,137 @@
+"""What waits in the scheduler: requests with their tasks, the parts of long ones, and turns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+
+from services.tasks.base import Encoded, Outputs
+from services.windows import Window
+from services.work import Done, Infers, Item, Stepwise, Writes
+
+logger = logging.getLogger("transfer")
+
+
+class Outbox:
+    """Results on their way from the workers to the event loop, which is woken once for many."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._waiting: deque[Task] = deque()
+        self._woken = False
+
+    def put(self, task: Task) -> None:
+        self._waiting.append(task)
+        if not self._woken:
+            self._woken = True
+            try:
+                self.loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:  # the loop closed while the item ran: nobody waits any more
+                logger.debug("an answer came after the loop had closed")
+
+    def _deliver(self) -> None:
+        self._woken = False  # before emptying: what is put from now on wakes the loop again
+        while self._waiting:
+            task = self._waiting.popleft()
+            for group, index in task.waiters:
+                group.finish(index, task.done)
+
+
+class Group:
+    """The items of one request, answered together."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, items: int, deadline: float) -> None:
+        self.future: asyncio.Future[list[Done]] = loop.create_future()
+        self.deadline = deadline
+        self.left = False
+        self.waiting: deque[Task | Part] = deque()
+        self._done: list[Done | None] = [None] * items
+        self._open = items
+
+    def wanted(self, now: float) -> bool:
+        """Whether somebody still waits for the answer."""
+        return not self.left and now < self.deadline
+
+    def finish(self, index: int, done: Done) -> None:
+        """In the event loop."""
+        self._done[index] = done
+        self._open -= 1
+        if self._open == 0 and not self.future.done():
+            self.future.set_result([one for one in self._done if one is not None])
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """One computation; several requests may wait for it."""
+
+    lane: Lane
+    item: Item
+    cost: int
+    outbox: Outbox
+    waiters: list[tuple[Group, int]]
+    entered: float
+    done: Done = field(default_factory=Done)
+    encoded: Encoded | None = None
+    outputs: list[Outputs | None] = field(default_factory=list)
+    missing: int = 0
+
+    @property
+    def windows(self) -> list[Window]:
+        """Of the encoded item."""
+        assert self.encoded is not None
+        return self.encoded.windows
+
+    def wanted(self, now: float) -> bool:
+        return any(group.wanted(now) for group, _ in self.waiters)
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """Some windows of a long item, waiting for a worker."""
+
+    task: Task
+    windows: list[int]
+    cost: int
+
+    def wanted(self, now: float) -> bool:
+        return self.task.wanted(now)
+
+
+class Lane:
+    """What waits for one runtime: its requests, in turn."""
+
+    def __init__(self, runtime: Infers) -> None:
+        self.runtime = runtime
+        self.writer = runtime if isinstance(runtime, Writes) else None
+        self.groups: deque[Group] = deque()
+        self.running = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether it may have another turn now."""
+        return self.running < self.runtime.plan.calls
+
+
+Owned = tuple[Task, int]  # a task, and which of its windows
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """What one worker works on together; of a runtime that writes also how far it has come.
+
+    calls: those still to be made, None before the items are encoded
+    writing: the call that is going on, about the windows `owned`
+    open: the places in `owned` of the windows that have not ended
+    """
+
+    lane: Lane
+    work: list[Task | Part]
+    calls: deque[list[Owned]] | None = None
+    owned: list[Owned] = field(default_factory=list)
+    open: set[int] = field(default_factory=set)
+    writing: Stepwise | None = None
+    tokens: int = 0  # written by each window in `writing`
+    seconds: float = 0.0
+    rests_until: float = 0.0

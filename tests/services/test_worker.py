@@ -1,0 +1,237 @@
+"""Models that write: others have their turns in between, and what nobody waits for ends at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from services.plan import Plan
+from services.scheduler import Scheduler
+from services.tasks.base import Encoded, Outputs
+from services.windows import Tokens, Window
+from services.work import DeadlineError, Item, Writes
+from tests.services.test_scheduler import BROKEN, PLENTY, Echo, found, item, until
+
+
+class Scribe:
+    """Writes as many tokens as the first id of a window says, each when `gate` is open.
+
+    steps: the windows in the batch at every step
+    """
+
+    def __init__(self, plan: Plan | None = None, broken_at: int = 0) -> None:
+        self.plan = plan or Plan(calls=1, windows=8)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.broken_at = broken_at
+        self.steps: list[list[int]] = []
+
+    def call(self, windows: Sequence[Window]) -> list[Outputs]:
+        raise AssertionError("the scheduler drives what writes step by step")
+
+    def begin(
+        self,
+        windows: Sequence[Window],
+        cancelled: Sequence[Callable[[], bool]],
+        heard: Sequence[Callable[[Sequence[int], bool], None] | None],
+    ) -> Any:
+        return Script(self, [window.input_ids[0] for window in windows], cancelled, heard)
+
+
+class Script:
+    def __init__(
+        self, scribe: Scribe, lengths: list[int], cancelled: Sequence[Any], heard: Sequence[Any]
+    ) -> None:
+        self.scribe, self.lengths, self.cancelled, self.heard = scribe, lengths, cancelled, heard
+        self.open = list(range(len(lengths)))
+        self.tokens = 0
+
+    @property
+    def done(self) -> bool:
+        return not self.open
+
+    def step(self) -> list[tuple[int, Any]]:
+        ended: list[tuple[int, Any]] = [(at, None) for at in self.open if self.cancelled[at]()]
+        self.open = [at for at in self.open if (at, None) not in ended]
+        if not self.open:
+            return ended
+        assert self.scribe.gate.wait(20)
+        self.scribe.steps.append([self.lengths[at] for at in self.open])
+        if self.tokens == self.scribe.broken_at and BROKEN in self.scribe.steps[-1]:
+            raise RuntimeError("a defect in the graph")
+        self.tokens += 1
+        for at in list(self.open):
+            last = self.tokens == self.lengths[at]
+            if self.heard[at]:
+                self.heard[at]([self.tokens], last)
+            if last:
+                self.open.remove(at)
+                ended.append((at, {"first": self.lengths[at]}))
+        return ended
+
+
+@pytest.fixture
+def one() -> Iterator[Scheduler]:
+    scheduler = Scheduler(threads=1, queue_tokens=PLENTY)
+    yield scheduler
+    scheduler.close()
+
+
+def run(scheduler: Scheduler, scribe: Scribe, items: list[Item]) -> list[Any]:
+    return [found(done) for done in asyncio.run(scheduler.run(scribe, items, 20))]
+
+
+def test_what_writes_is_told_from_what_does_not() -> None:
+    assert isinstance(Scribe(), Writes)
+    assert not isinstance(Echo(), Writes)
+
+
+def test_the_items_of_a_turn_are_written_together_and_leave_as_they_end(one: Scheduler) -> None:
+    scribe = Scribe()
+    assert run(one, scribe, [item(3), item(1), item(2)]) == [3, 1, 2]
+    assert [sorted(step) for step in scribe.steps] == [[1, 2, 3], [2, 3], [3]]
+
+
+def test_others_have_turns_between_two_tokens(one: Scheduler) -> None:
+    scribe, echo = Scribe(), Echo()
+
+    async def main() -> None:
+        long = asyncio.create_task(one.run(scribe, [item(1_000_000)], 20))
+        await until(lambda: scribe.steps)
+        for number in range(5):  # the only worker is writing, and will be for long
+            assert found((await one.run(echo, [item(number)], 20))[0]) == number
+            before = len(scribe.steps)
+            await until(lambda before=before: len(scribe.steps) > before)
+        assert not long.done()
+        long.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await long
+
+    asyncio.run(main())
+
+
+def test_two_models_that_write_take_turns(one: Scheduler) -> None:
+    first, second = Scribe(), Scribe()
+
+    async def main() -> None:
+        long = asyncio.create_task(one.run(first, [item(1_000_000)], 20))
+        await until(lambda: first.steps)
+        assert found((await one.run(second, [item(50)], 20))[0]) == 50
+        assert not long.done()
+        long.cancel()
+
+    asyncio.run(main())
+
+
+def test_writing_ends_when_the_client_leaves(one: Scheduler) -> None:
+    scribe = Scribe()
+
+    async def main() -> None:
+        leaves = asyncio.create_task(one.run(scribe, [item(1_000_000)], 20))
+        await until(lambda: scribe.steps)
+        leaves.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaves
+        await one.run(scribe, [item(2)], 20)
+        assert scribe.steps[-1] == [2]
+
+    asyncio.run(main())
+    assert len(scribe.steps) < 1_000_000
+
+
+def test_writing_ends_at_the_deadline_and_the_others_go_on(one: Scheduler) -> None:
+    scribe = Scribe()
+
+    async def main() -> None:
+        scribe.gate.clear()
+        first = asyncio.create_task(one.run(scribe, [item(1)], 20))
+        late = asyncio.create_task(one.run(scribe, [item(1_000_000)], 0.2))
+        in_time = asyncio.create_task(one.run(scribe, [item(3)], 20))
+        await asyncio.sleep(0)
+        scribe.gate.set()
+        with pytest.raises(DeadlineError):
+            await late
+        assert found((await in_time)[0]) == 3
+        assert found((await first)[0]) == 1
+        assert found((await one.run(scribe, [item(2)], 20))[0]) == 2
+
+    asyncio.run(main())
+    assert [1_000_000, 3] in scribe.steps or [3, 1_000_000] in scribe.steps
+
+
+def test_a_twin_of_what_was_given_up_is_written_anew(one: Scheduler) -> None:
+    scribe = Scribe()
+
+    async def main() -> None:
+        leaves = asyncio.create_task(one.run(scribe, [item(1_000_000, key="a")], 20))
+        await until(lambda: scribe.steps)
+        leaves.cancel()
+        await until(lambda: not one._in_flight)
+        assert found((await one.run(scribe, [item(2, key="a")], 20))[0]) == 2
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("broken_at", [0, 3])
+def test_a_defect_at_the_first_token_stays_with_its_item(one: Scheduler, broken_at: int) -> None:
+    scribe = Scribe(broken_at=broken_at)
+    answers = run(one, scribe, [item(5), item(BROKEN), item(2)])
+    assert answers == ([5, "internal", 2] if broken_at == 0 else ["internal", "internal", 2])
+    assert run(one, scribe, [item(4)]) == [4]
+
+
+def test_final_tokens_are_heard_by_window(one: Scheduler) -> None:
+    heard: list[tuple[int, list[int], bool]] = []
+    two = item(2, windows=2)
+    told = Item(two.encode, two.decode, heard=lambda *what: heard.append(what))  # type: ignore
+    assert run(one, Scribe(), [told]) == [2]
+    assert sorted(heard) == [(n, [k], k == 2) for n in (0, 1) for k in (1, 2)]
+
+
+def test_the_window_that_is_heard_first_is_written_first(one: Scheduler) -> None:
+    """Otherwise the longest would be: calls are made of windows sorted by length."""
+    lengths = [5, 400, 60]
+    windows = [Window([3] * length, [0] * length, (0, length), 0) for length in lengths]
+    encoded = Encoded([*windows], [Tokens([1], [(0, 1)])], ["text"])
+    heard: list[int] = []
+    told = Item(
+        lambda: encoded,
+        lambda _, outputs: {"number": len(outputs)},
+        heard=lambda window, tokens, last: heard.append(window),
+    )
+    scribe = Scribe(Plan(calls=1, windows=1))
+    assert found(asyncio.run(one.run(scribe, [told], 20))[0]) == 3
+    assert heard == sorted(heard)
+
+
+def test_hundreds_of_requests_that_write_and_that_do_not() -> None:
+    scheduler = Scheduler(threads=3, queue_tokens=PLENTY)
+    scribe, echo = Scribe(Plan(calls=2, windows=4)), Echo(Plan(calls=2, windows=4))
+
+    async def main() -> list[Any]:
+        asked = [
+            scheduler.run(scribe if n % 3 else echo, [item(n + 1, windows=1 + n % 2)], 20)
+            for n in range(300)
+        ]
+        return [found(done) for [done] in await asyncio.gather(*asked)]
+
+    assert asyncio.run(main()) == [n + 1 for n in range(300)]
+    assert (scheduler.waiting, scheduler.tokens) == (0, 0)
+    scheduler.close()
+
+
+def test_a_worker_that_writes_ends_with_the_scheduler() -> None:
+    """What was begun is finished."""
+    scheduler, scribe = Scheduler(threads=1, queue_tokens=PLENTY), Scribe()
+
+    async def main() -> Any:
+        asked = asyncio.create_task(scheduler.run(scribe, [item(2000)], 20))
+        await until(lambda: scribe.steps)
+        await asyncio.to_thread(scheduler.close)
+        return found((await asked)[0])
+
+    assert asyncio.run(main()) == 2000
