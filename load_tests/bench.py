@@ -42,7 +42,7 @@ Row = dict[str, Any]
 # A model -> what `export.compare` found on labelled rows; None where there are none.
 Evidence = Callable[[str], Row | None]
 
-BASELINE_TEXTS = 64  # all are called once before anything is timed
+BASELINE_TEXTS = 24  # all are called once before anything is timed
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ class Bench:
         prepare_bentoml()
         lock = read_lock(Settings.from_environment().lock)
         chosen = [key for key in lock if not order.models or key.split("/")[0] in order.models]
-        plan = order.plan or (quick(len(chosen)) if order.quick else THOROUGH)
+        baselines = len({key.split("/")[0] for key in chosen} & set(order.checkpoints))
+        plan = order.plan or (quick(len(chosen), baselines) if order.quick else THOROUGH)
         self.plan = replace(plan, p99_ms=order.p99_ms or plan.p99_ms)
         self.jobs = jobs_of(lock, self.plan, order)
         steps = sum(len(job.variants) + bool(job.checkpoint) for job in self.jobs)
