@@ -475,6 +475,8 @@ def _compare_under_load(
     """The trade-off report of one model, asked and judged with the user's own rows."""
     from export.compare import bodies_of
     from load_tests.bench import Bench, Order
+    from load_tests.mixes import MOST
+    from training.data import sample
 
     model = options.model
     found = {**report, "data": options.data.name}
@@ -485,7 +487,7 @@ def _compare_under_load(
             quick=True,
             models=[model],
             evidence=lambda _: found,
-            bodies={model: bodies_of(model, rows)},
+            bodies={model: bodies_of(model, sample(list(rows), MOST, 0))},
         )
     ).run()
 

@@ -28,12 +28,14 @@ def nvml() -> ModuleType | None:
 
 def used_mb(library: Any, pids: Collection[int]) -> float:
     """Of these processes, where NVML knows them; else all that is used."""
-    used = 0.0
-    for index in range(library.nvmlDeviceGetCount()):
-        device = library.nvmlDeviceGetHandleByIndex(index)
-        known = {
-            p.pid: p.usedGpuMemory for p in library.nvmlDeviceGetComputeRunningProcesses(device)
-        }
-        mine = [known[pid] for pid in pids if known.get(pid) is not None]
-        used += sum(mine) if mine else library.nvmlDeviceGetMemoryInfo(device).used
-    return used / MB
+    devices = [
+        library.nvmlDeviceGetHandleByIndex(index) for index in range(library.nvmlDeviceGetCount())
+    ]
+    mine = [
+        process.usedGpuMemory
+        for device in devices
+        for process in library.nvmlDeviceGetComputeRunningProcesses(device)
+        if process.pid in pids and process.usedGpuMemory is not None
+    ]
+    used = mine or [library.nvmlDeviceGetMemoryInfo(device).used for device in devices]
+    return float(sum(used)) / MB

@@ -31,7 +31,7 @@ class Library:
         ]
 
     def nvmlDeviceGetMemoryInfo(self, device: int) -> Any:
-        return SimpleNamespace(used=0 if device else 900_000_000)
+        return SimpleNamespace(used=50_000_000 if device else 850_000_000)
 
 
 def test_the_memory_of_the_tree_is_counted() -> None:
