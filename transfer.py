@@ -469,6 +469,43 @@ def run_compare(options: argparse.Namespace) -> None:
     _print(options, report, human)
 
 
+def _compared(model: str, data: Path | None) -> tuple[dict[str, Any], list[Any]]:
+    """The variants of a model on labelled rows, or on the sample data; and these rows."""
+    from export.compare import compare_variants
+    from training.data import rows_for, sample_rows
+
+    rows: list[Any] = []
+
+    def rows_of(kind: str, labels: Sequence[str], multi_label: bool) -> Sequence[Any]:
+        rows[:] = rows_for(kind, data, multi_label) if data else sample_rows(kind)
+        return rows
+
+    return compare_variants(model, Settings.from_environment(), rows_of, bool(data)), rows
+
+
+def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call it in a process that ends.
+
+    Libraries that the one who measures shares with a server would count as half of its memory.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _measure_plans(models: Sequence[str] | None) -> None:
+    """How each variant is best called: measured by a server under test, it would cost memory."""
+    from export.plans import measure_missing
+    from services.registry import read_lock
+
+    settings = Settings.from_environment()
+    lock = read_lock(settings.lock)
+    tags = {key: tag for key, tag in lock.items() if not models or key.split("/")[0] in models}
+    measure_missing(tags, settings, list(tags))
+
+
 def _compare_under_load(
     options: argparse.Namespace, report: dict[str, Any], rows: Sequence[Any]
 ) -> Path:
@@ -479,6 +516,7 @@ def _compare_under_load(
     from training.data import sample
 
     model = options.model
+    _apart(_measure_plans, [model])
     found = {**report, "data": options.data.name}
     return Bench(
         Order(
@@ -509,9 +547,13 @@ def run_bench(options: argparse.Namespace) -> int:
         checkpoints=full,
         p99_ms=options.p99_ms,
         price_per_hour=price,
-        evidence=_judge(options.data, options.rows) if options.data else None,
+        evidence=(lambda model: _apart(_judge, options.data, options.rows, model))
+        if options.data
+        else None,
     )
-    path = Bench(order).run()
+    bench = Bench(order)  # refuses unknown models before anything is measured
+    _apart(_measure_plans, models)
+    path = bench.run()
     record = read_record(path.with_suffix(".json"))
     slow = [row for row in record["variants"] if row.get("max_rps_at_slo", 1e9) < options.min_rps]
     for row in slow:
@@ -535,26 +577,22 @@ def _bench_command(options: argparse.Namespace) -> str:
     return " ".join(parts)
 
 
-def _judge(data: Path, rows: int) -> Callable[[str], dict[str, Any] | None]:
-    """A model -> its variants on the test rows of its data; None where it has none."""
+def _judge(data: Path, rows: int, model: str) -> dict[str, Any] | None:
+    """The variants of a model on the test rows of its data; None where it has none."""
     from export.cards import plan_of
     from export.compare import compare_variants
     from training.data import sample
     from training.held_out import held_out_for
 
     plan = plan_of()
-
-    def judge(model: str) -> dict[str, Any] | None:
-        if model not in plan:
-            return None
-        exam = held_out_for(model, plan[model], data).test
-        chosen = sample(exam.rows, rows, 0)
-        found = compare_variants(
-            model, Settings.from_environment(), lambda *_: chosen, True, exam.summary_sentences
-        )
-        return {**found, "data": exam.data}
-
-    return judge
+    if model not in plan:
+        return None
+    exam = held_out_for(model, plan[model], data).test
+    chosen = sample(exam.rows, rows, 0)
+    found = compare_variants(
+        model, Settings.from_environment(), lambda *_: chosen, True, exam.summary_sentences
+    )
+    return {**found, "data": exam.data}
 
 
 def run_choose(options: argparse.Namespace) -> None:

@@ -21,10 +21,10 @@ from load_tests.cost import PRICE_PER_HOUR, cost_per_million
 from load_tests.differences import differences
 from load_tests.energy import ABSENT
 from load_tests.environment import busy_before, environment
-from load_tests.inprocess import THREADS, offline
 from load_tests.measure import measure
 from load_tests.memory import MB
 from load_tests.mixes import MIXED, bodies_of, words_of
+from load_tests.offline import THREADS, offline
 from load_tests.plan import THOROUGH, Plan, quick
 from load_tests.progress import Progress
 from load_tests.report.record import BASELINE, complete

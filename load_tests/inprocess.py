@@ -2,7 +2,7 @@
 
 In: JSON on stdin {folder, bodies, samples, seconds, threads}. Out: JSON on stdout {throughput_rps,
 items, seconds, energy, answers}: texts a second of `threads` threads that take one text a call, as
-the server does, and the results for `samples`. Started by `load_tests.measure`; by hand:
+the server does, and the results for `samples`. Started by `load_tests.offline`; by hand:
 
     python -m load_tests.inprocess < request.json
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.energy import EnergyMeter
-from load_tests.modules import run_module
+from load_tests.offline import THREADS
 from services.errors import TransferError
 from services.items import items_of
 from services.runtime import Runtime
@@ -27,25 +27,7 @@ from services.schemas import TASKS, convert_request
 from services.work import work
 
 Body = dict[str, Any]
-THREADS = 2
 WARM_UP = 32  # texts
-
-
-def offline(
-    folder: Path, bodies: Sequence[Body], samples: Sequence[Body], seconds: float
-) -> dict[str, Any]:
-    """Run this module for one variant; raises LoadError with its last lines when it fails.
-
-    Returns throughput_rps, items, seconds, threads, energy (None without CodeCarbon), answers
-    """
-    request = {
-        "folder": str(folder),
-        "bodies": list(bodies),
-        "samples": list(samples),
-        "seconds": seconds,
-        "threads": THREADS,
-    }
-    return dict(run_module("load_tests.inprocess", request, timeout_s=180 + 4 * seconds))
 
 
 def answer(runtime: Runtime, body: Body) -> Body:

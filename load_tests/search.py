@@ -2,8 +2,8 @@
 
 In: a way to try a rate. Out: the rate, whether a longer run confirmed it, and every try. The rate
 is doubled until it fails (or halved until it holds), then the gap is halved on a logarithmic scale
-until it is 5 % wide; the confirmation is a new run of other arrivals, a step lower each time that
-it fails.
+until it is 5 % wide; the confirmation is a new run of other arrivals, and where it fails another
+one of a lower rate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TOLERANCE = 1.05
-STEP_DOWN = 0.95
+CONFIRMED_AT = (1.0, 0.95, 0.85, 0.7)  # of the rate that was found, until one holds
 LEAST_RATE = 0.5  # requests a second
 
 Phase = dict[str, Any]
@@ -38,8 +38,8 @@ class Found:
         return self.tries[-1] if self.confirmed else None
 
 
-def highest_rate(attempt: Try, first: float, *, tries: int, confirmations: int = 3) -> Found:
-    """Search from the rate `first` with at most `tries` tries, then confirm.
+def highest_rate(attempt: Try, first: float, *, tries: int) -> Found:
+    """Search from the rate `first` with at most `tries` tries, then confirm with at most four.
 
     attempt: a rate, and whether it is the confirmation, to a phase with `met` (it meets the target)
     and `valid` (the generator kept up)
@@ -56,7 +56,7 @@ def highest_rate(attempt: Try, first: float, *, tries: int, confirmations: int =
             high = rate
             found.limited_by = "server" if phase["valid"] else "generator"
         rate = _next(low, high)
-    _confirm(attempt, found, low, confirmations)
+    _confirm(attempt, found, low)
     return found
 
 
@@ -66,13 +66,12 @@ def _next(low: float, high: float) -> float:
     return math.sqrt(low * high) if low else high / 2
 
 
-def _confirm(attempt: Try, found: Found, rate: float, confirmations: int) -> None:
-    for _ in range(confirmations):
-        if rate < LEAST_RATE:
+def _confirm(attempt: Try, found: Found, rate: float) -> None:
+    for share in CONFIRMED_AT:
+        if share * rate < LEAST_RATE:
             return
-        phase = attempt(rate, True)
+        phase = attempt(share * rate, True)
         found.tries.append(phase)
         if phase["met"] and phase["valid"]:
-            found.rate, found.confirmed = rate, True
+            found.rate, found.confirmed = share * rate, True
             return
-        rate *= STEP_DOWN

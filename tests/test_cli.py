@@ -284,6 +284,7 @@ def test_compare_asks_for_a_report_of_the_users_own_texts(published, run, tmp_pa
             return Path("reports/compare-intent/tradeoff.html")
 
     monkeypatch.setattr(bench, "Bench", Told)
+    monkeypatch.setattr(transfer, "_apart", lambda function, *arguments: function(*arguments))
     data = tmp_path / "rows.jsonl"
     data.write_text(json.dumps({"text": "send money", "label": "transfer_money"}) + "\n")
     code, out, _ = run("compare", "intent", "--data", data, "--json")

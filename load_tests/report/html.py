@@ -17,6 +17,7 @@ from load_tests.report.disagreement import disagreements
 from load_tests.report.plots import memory_plot, pareto_plot, rate_plot, stages_plot
 from load_tests.report.record import BASELINE, valid
 from load_tests.report.svg import STYLE
+from load_tests.report.verdict import signed
 
 Row = Mapping[str, Any]
 
@@ -138,7 +139,7 @@ def _below(column: Column, row: Row) -> str:
     if column.key == "variant" and quality:
         text = f"{quality['metric'].replace('_', ' ')}, n {quality['n']:,}"
     if column.key == "change_points" and loss.get("ci_low") is not None:
-        text = f"{-100 * loss['ci_high']:+.1f} to {-100 * loss['ci_low']:+.1f}"
+        text = f"{signed(-100 * loss['ci_high'])} to {signed(-100 * loss['ci_low'])}"
         text += "" if loss["paired"] else "*"
     if column.key == "p99_ms":
         ends = row.get("latency_ms", {}).get("ci", {}).get("p99")

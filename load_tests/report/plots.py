@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from load_tests.report.labels import Named, place
 from load_tests.report.pareto import place as place_of
@@ -122,8 +122,9 @@ def rate_plot(rows: Sequence[Row], name: str = "") -> str:
         return ""
     target = next(row["slo"]["p99_ms"] for row in rows if row.get("slo"))
     frame = Frame()
-    rates = [rate for tried in courses.values() for rate, _, _ in tried]
-    highs = [min(p99, OVER_TARGET * target) for tried in courses.values() for _, p99, _ in tried]
+    every = [one for tried in courses.values() for one in tried]
+    rates = [one.rate for one in every]
+    highs = [min(one.p99, OVER_TARGET * target) for one in every]
     x = frame.x_scale(*around_log(rates), logarithmic=True)
     y = frame.y_scale(*around_log([*highs, target]), logarithmic=True)
     parts = frame.axes(x, y, "requests a second that were due", "p99, ms")
@@ -133,30 +134,39 @@ def rate_plot(rows: Sequence[Row], name: str = "") -> str:
     )
     ends = []
     for variant, tried in courses.items():
-        inside = [(rate, p99, held) for rate, p99, held in tried if p99 <= y.high]
-        searched = [(x(r), y(min(p99, y.high))) for r, p99, held in tried if not held]
+        searched = [(x(one.rate), y(min(one.p99, y.high))) for one in tried if not one.confirms]
         parts.append(_course(variant, searched))
-        parts += [_rate_mark(variant, rate, p99, held, x, y) for rate, p99, held in inside]
-        rate, p99, _ = tried[0]
-        ends.append(Named(x(rate) - 9, y(min(p99, y.high)) - 13, variant, 9))
+        parts += [_rate_mark(variant, one, x, y) for one in tried if one.p99 <= y.high]
+        first = tried[0]
+        ends.append(Named(x(first.rate) - 9, y(min(first.p99, y.high)) - 13, variant, 9))
     parts += _names(ends, frame)
     return frame.picture(parts, name or "p99 against rate", "rates")
 
 
-def _tried(row: Row) -> list[tuple[float, float, bool]]:
-    """(rate, p99, whether this run confirmed the highest rate), the valid ones by rate."""
+class Tried(NamedTuple):
+    """confirms: a second, longer run; met: its p99 was within the target"""
+
+    rate: float
+    p99: float
+    confirms: bool
+    met: bool
+
+
+def _tried(row: Row) -> list[Tried]:
+    """The valid runs by rate."""
     return [
-        (one["rate"], one["latency_ms"]["p99"], bool(one["confirms"] and one["met"]))
+        Tried(one["rate"], one["latency_ms"]["p99"], one["confirms"], one["met"])
         for one in row.get("rates", ())
         if one["valid"] and "latency_ms" in one
     ]
 
 
-def _rate_mark(variant: str, rate: float, p99: float, held: bool, x: Scale, y: Scale) -> str:
-    words = f"{variant}: {rate:,.0f} requests/s, p99 {p99:.1f} ms{', confirmed' if held else ''}"
-    dot = element(
-        "circle", title(words), class_="dot", cx=x(rate), cy=y(p99), r=5.5 if held else 3.0
-    )
+def _rate_mark(variant: str, one: Tried, x: Scale, y: Scale) -> str:
+    held = one.confirms and one.met
+    words = f"{variant}: {one.rate:,.0f} requests/s, p99 {one.p99:.1f} ms"
+    words += ", confirmed" if held else ", not confirmed" if one.confirms else ""
+    spot = {"cx": x(one.rate), "cy": y(one.p99), "r": 5.5 if held else 3.0}
+    dot = element("circle", title(words), class_="dot", **spot)
     return element("g", dot, class_=f"variant {variant}")
 
 
@@ -184,7 +194,7 @@ def stages_plot(rows: Sequence[Row], name: str = "") -> str:
     if not shown:
         return ""
     frame = Frame(height=74 + ROW_PX * len(shown), left=104, top=34)
-    x = frame.x_scale(0, 1.02 * max(sum(parts.values()) for _, parts in shown))
+    x = frame.x_scale(0, 1.1 * max(sum(parts.values()) for _, parts in shown))
     parts = [_stage_key(frame)]
     for value in x.ticks():
         line = f"M{x(value):.1f} {frame.top}V{frame.y_end}"

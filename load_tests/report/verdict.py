@@ -11,6 +11,8 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
+AS_FAST = (1 / 1.05, 1.05)  # the search for the highest rate is as fine as this
+
 
 def verdict(row: Row, full: Row) -> str:
     """Empty when neither speed nor memory nor quality of both are known."""
@@ -31,6 +33,8 @@ def _speed(row: Row, full: Row) -> str:
     if not found:
         return ""
     ratio, how = found
+    if AS_FAST[0] < ratio < AS_FAST[1]:
+        return f"as fast{how}"
     if ratio >= 1:
         return f"{ratio:.1f}x faster{how}"
     return f"{1 / ratio:.1f}x slower{how}"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from load_tests.bodies import items
-from load_tests.inprocess import answer, offline, throughput
+from load_tests.inprocess import answer, throughput
+from load_tests.offline import offline
 from services.errors import ContentError
 from services.runtime import Runtime
 from tests.services import tiny

@@ -93,6 +93,7 @@ def test_a_verdict_says_faster_smaller_and_worse() -> None:
     [
         ({"max_rps_at_slo": 0.0}, "4.0x faster offline"),
         ({"max_rps_at_slo": 50.0}, "2.0x slower"),
+        ({"max_rps_at_slo": 104.0}, ": as fast,"),
         ({"loss": {"value": 0.0001, "paired": True}}, "0.0 points"),
         ({"loss": {"value": -0.004, "paired": True}}, "+0.4 points"),
     ],
