@@ -13,7 +13,7 @@ P99_MS = 50.0
 QUICK_S = 265.0
 # Seconds that a variant costs besides its phases: its server's start and stop, its generator, its
 # second process for `offline`.
-AROUND_S = 8.0
+AROUND_S = 6.5
 BASELINE_S = 11.0  # of a baseline: importing torch takes most of it
 LEAST_PHASE_S = 0.3
 MOST_SCALE = 10.0  # a second for each probe: one model alone takes two minutes
