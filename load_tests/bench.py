@@ -42,8 +42,6 @@ Row = dict[str, Any]
 # A model -> what `export.compare` found on labelled rows; None where there are none.
 Evidence = Callable[[str], Row | None]
 
-BASELINE_TEXTS = 24  # all are called once before anything is timed
-
 
 @dataclass(frozen=True)
 class Order:
@@ -268,7 +266,7 @@ def baseline_row(job: Job, checkpoint: Path, plan: Plan) -> Row:
     """PyTorch fp32 in process, on the same texts."""
     manifest = job.variants[0].manifest
     decoding = {**manifest.decoding, "max_tokens": manifest.max_tokens}
-    bodies = list(job.mixes[MIXED])[:BASELINE_TEXTS]
+    bodies = list(job.mixes[MIXED])
     measured = baseline(
         manifest.kind, checkpoint, bodies, seconds=plan.offline_s, seed=plan.seed, **decoding
     )

@@ -13,6 +13,7 @@ from load_tests.report.record import BASELINE, valid
 Row = dict[str, Any]
 
 NONE = "-"
+SERVED = "distilled-int8"
 
 
 def table(results: Row) -> str:
@@ -67,6 +68,7 @@ def _notes(results: Row) -> str:
             f"`{BASELINE}` is the full model in `transformers`, 2 threads, called in process: its"
             " p50 and p99 leave out HTTP, and its quality is that of `full`."
         )
+    notes += _against_torch(results["variants"])
     if not at.get("validity", {}).get("idle_machine", True):
         used = at["validity"]["cpu_used_before"]
         notes.append(
@@ -79,6 +81,17 @@ def _notes(results: Row) -> str:
             f"{', '.join(invalid)}."
         )
     return "\n".join(f"- {note}" for note in notes)
+
+
+def _against_torch(rows: list[Row]) -> list[str]:
+    """What the variant that is served by default does in process, beside PyTorch."""
+    rates = {(row["model"], row["variant"]): row.get("throughput_rps") for row in rows}
+    return [
+        f"`{model}` in process, same texts: {SERVED} {rates[model, SERVED]:,.0f}/s, PyTorch fp32 "
+        f"{torch:,.0f}/s: {rates[model, SERVED] / torch:.1f} times."
+        for (model, variant), torch in rates.items()
+        if variant == BASELINE and torch and rates.get((model, SERVED))
+    ]
 
 
 def _machine(at: Row) -> str:

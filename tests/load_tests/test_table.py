@@ -54,3 +54,9 @@ def test_a_busy_machine_is_told() -> None:
 def test_the_baseline_is_explained() -> None:
     baseline = row() | {"variant": "pytorch-fp32", "transport": "in process"}
     assert "called in process" in table(record(row(), baseline))
+
+
+def test_what_is_served_is_compared_with_torch() -> None:
+    baseline = row(throughput_rps=60.0) | {"variant": "pytorch-fp32"}
+    text = table(record(row("distilled-int8"), baseline))
+    assert "distilled-int8 600/s, PyTorch fp32 60/s: 10.0 times" in text
