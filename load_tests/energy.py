@@ -34,7 +34,9 @@ class EnergyMeter:
     ) -> None:
         if self._tracker and kind is None:
             self._tracker.stop()
-            self.record = _record(self._tracker.final_emissions_data)
+            # CodeCarbon logs its own faults and goes on; then there is nothing to read.
+            seen = getattr(self._tracker, "final_emissions_data", None)
+            self.record = _record(seen) if seen else None
 
 
 def _tracker(every_s: float) -> Any:
@@ -45,7 +47,7 @@ def _tracker(every_s: float) -> Any:
     return OfflineEmissionsTracker(
         country_iso_code="USA",  # it asks for one; only energy is used, not what it emitted
         measure_power_secs=every_s,
-        save_to_file=False,
+        output_methods=[],
         log_level="critical",
         allow_multiple_runs=True,
     )
