@@ -99,7 +99,7 @@ class Sampler:
 def watch(pid: int, every_s: float) -> None:
     """Print samples until stdin ends."""
     from load_tests.cgroup import peak_mb
-    from load_tests.gpu import nvml, used_mb
+    from load_tests.nvml import nvml, used_mb
 
     library = nvml()
     ended = False

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from load_tests.gpu import nvml, used_mb
+from load_tests.nvml import nvml, used_mb
 
 
 class Library:

@@ -1,6 +1,7 @@
 """Memory of a process tree on NVIDIA GPUs, by NVML (package `nvidia-ml-py`, which torch brings).
 
-In: process ids. Out: megabytes over all GPUs, or None where there is none. Inside of a container
+In: process ids. Out: megabytes over all GPUs, or None where there is none. Unlike `services.gpu` it
+opens no context, which would itself take memory. Inside of a container
 NVML may see other process ids than we do; then what all processes use is given.
 """
 
