@@ -54,7 +54,10 @@ def parser() -> argparse.ArgumentParser:
 
     build = _verb(verbs, "build", run_build, "adapters to verified, published variants")
     build.add_argument("models", nargs="*", help="only these models")
-    build.add_argument("--fp16", action="store_true", help="also fp16 variants, where CUDA is")
+    build.add_argument("--fp16", action="store_true", help="also fp16 variants; needs a GPU")
+
+    half = _verb(verbs, "half", run_half, "fp16 variants of built ones, verified on this GPU")
+    half.add_argument("variants", type=Path, help="e.g. .cache/build/variants")
 
     train = _verb(verbs, "train", run_train, "fine-tune a recipe")
     train.add_argument("recipe", help="a preset or a YAML file")
@@ -79,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--unmeasured", action="store_true", help="publish without the release gate"
     )
-    export.add_argument("--fp16", action="store_true", help="also fp16, where CUDA is")
+    export.add_argument("--fp16", action="store_true", help="also fp16; needs a GPU")
 
     pack = _verb(verbs, "pack", run_pack, "checkpoint to an adapter that ships, with its card")
     pack.add_argument("checkpoint", type=Path)
@@ -234,6 +237,18 @@ def run_build(options: argparse.Namespace) -> None:
         tags = build(ADAPTERS, work, lock, sample_rows, options.models, fp16, bar)
     measure_missing(tags, settings)
     _print(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
+
+
+def run_half(options: argparse.Namespace) -> None:
+    from export.half import halve_all
+    from training.data import sample_rows
+
+    def advance(key: str) -> None:
+        print(f"{key}: verified", file=sys.stderr)
+
+    folders = halve_all(options.variants, sample_rows, advance)
+    found = [str(folder) for folder in folders]
+    _print(options, {"variants": found}, "\n".join(found))
 
 
 def run_reload(options: argparse.Namespace) -> None:

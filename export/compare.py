@@ -13,6 +13,7 @@ from typing import Any
 from export.disagreement import Seen, disagreement, look
 from services.errors import UsageError
 from services.manifest import Manifest
+from services.providers import limit_gpu_memory
 from services.registry import VARIANTS, read_lock, variant_path
 from services.runtime import Runtime
 from services.settings import Settings
@@ -34,6 +35,7 @@ def compare_variants(
     rows_of: rows by (kind, labels, multi_label); labelled: whether their labels are the model's, so
     that quality means something; summary_sentences: as in a recipe
     """
+    limit_gpu_memory(settings.gpu_memory_mb)
     folders = _folders(model, settings.lock)
     entries: list[dict[str, Any]] = []
     first: Seen | None = None

@@ -30,7 +30,7 @@ def examine(settings: Settings, port: int) -> list[Finding]:
         _finding("cpu", f"{usable_cores()} cores, {', '.join(cpu_flags()) or 'no known flags'}"),
         _finding("memory", f"{memory_gb():.1f} GB"),
         _runtime(),
-        _gpu(),
+        *_gpu(settings),
         _libraries(),
         _base(),
         _variants(settings),
@@ -81,13 +81,17 @@ def _runtime() -> Finding:
     return _finding("onnxruntime", hint.get(len(found), found[0] if found else ""), len(found) == 1)
 
 
-def _gpu() -> Finding:
+def _gpu(settings: Settings) -> list[Finding]:
+    """The device, and whether ONNX Runtime runs on it."""
     try:
-        import onnxruntime
+        from export import doctor_gpu
     except ImportError as error:
-        return _finding("gpu", f"unknown: onnxruntime cannot be imported ({error})", False)
-    providers = onnxruntime.get_available_providers()
-    return _finding("gpu", "CUDA" if "CUDAExecutionProvider" in providers else "none")
+        found = f"unknown: onnxruntime cannot be imported ({error})"
+        return [_finding("gpu", found, False)]
+    return [
+        _finding("gpu", *doctor_gpu.device()),
+        _finding("cuda", *doctor_gpu.cuda(settings.provider)),
+    ]
 
 
 def _libraries() -> Finding:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-import onnxruntime as ort
-
 from services.manifest import read_manifest
 from services.plan import PlanFile
+from services.providers import limit_gpu_memory, offered_providers
 from services.registry import packaged, variant_path
 from services.runtime import Runtime, choose_provider, plan_key_of
 from services.settings import Settings
@@ -24,13 +23,10 @@ def measure_missing(
 
     patterns: which ones (`services.registry.packaged`); the default variants without any
     """
-    plans, cores, offered = (
-        PlanFile(settings.plans),
-        settings.threads,
-        ort.get_available_providers(),
-    )
+    plans, cores, offered = PlanFile(settings.plans), settings.threads, offered_providers()
+    limit_gpu_memory(settings.gpu_memory_mb)
     measured = []
-    for name in packaged(tags, patterns):
+    for name in packaged(tags, patterns, settings.provider == "cuda"):
         folder = variant_path(tags[name])
         manifest = read_manifest(folder)
         key = plan_key_of(manifest, choose_provider(manifest, settings.provider, offered), cores)

@@ -13,18 +13,26 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import onnxruntime as ort
 
+from export.half import against_fp32, require_cuda
 from export.place import new_folder
 from export.quantize import to_fp16, to_int8
 from export.to_onnx import OPSET, graph_names, to_onnx
-from export.verify import MIN_ROWS, GateError, compare, require_agreement, require_parity
+from export.verify import (
+    FP16_AGREEMENT,
+    MIN_ROWS,
+    GateError,
+    compare,
+    require_agreement,
+    require_parity,
+    with_labels,
+)
 from export.verify_writing import (
     GraphWriter,
     TorchWriter,
@@ -36,8 +44,7 @@ from services.manifest import Manifest, Parity, Quality, describe_files, write_m
 from services.registry import TOKENIZER_NAME, graphs_of
 from services.runtime import CPU, CUDA, Runtime
 from services.tasks.generate_summary import MOST_NEW_TOKENS, GenerateSummarySettings
-from services.tasks.kinds import KINDS, Task
-from services.tasks.zeroshot import ZeroShot
+from services.tasks.kinds import KINDS
 from services.writer import Writer
 from training.checkpoint import Description, base_of
 from training.models import TorchRunner, count_parameters
@@ -45,7 +52,6 @@ from training.models import TorchRunner, count_parameters
 Card = Mapping[str, Any]
 INT8_AGREEMENT = 0.9  # floor where no card says more
 INT8_WORDS = 0.6  # likewise for generated summaries, of their words
-FP16_AGREEMENT = 0.99
 PRECISION_SUFFIX = {"fp32": "", "int8": "-int8", "fp16": "-fp16"}
 QUALITY_FIELDS = ("metric", "value", "n", "data", "ci_low", "ci_high")
 
@@ -74,22 +80,20 @@ def export_variants(
 ) -> list[Path]:
     """Write the variants of `source` below `out` and return their folders.
 
-    fp16 variants are verified, and so written, only where CUDA is offered. Raises GateError.
+    fp16 variants are verified on a GPU: where there is none, asking for them is UnavailableError.
+    The others are verified on the CPU, so that a gate says the same on every machine. Raises
+    GateError.
     """
+    if fp16:
+        require_cuda("fp16 variants are verified on a GPU")
     if len(source.rows) < MIN_ROWS:
         raise GateError(f"{len(source.rows)} sample texts to verify on; expected {MIN_ROWS}.")
     folders = [_fp32(source, out)]
     advance(folders[0].name)
-    for precision in _smaller_precisions(source.description.kind, fp16):
+    for precision in ("int8", *(("fp16",) if fp16 else ())):
         folders.append(_smaller(source, folders[0], out, precision))
         advance(folders[-1].name)
     return folders
-
-
-def _smaller_precisions(kind: str, fp16: bool) -> list[str]:
-    """Models that write have no fp16: the converter does not reach into a merged decoder."""
-    on_gpu = fp16 and CUDA in ort.get_available_providers() and kind != "seq2seq"
-    return ["int8", *(["fp16"] if on_gpu else [])]
 
 
 def _fp32(source: Source, out: Path) -> Path:
@@ -99,7 +103,7 @@ def _fp32(source: Source, out: Path) -> Path:
         _keep_only(scratch, {*graphs_of(kind), TOKENIZER_NAME})
         manifest = make_manifest(source, scratch, "fp32")
         write_manifest(scratch, manifest)
-        parity = _against_torch(source, Runtime.load(scratch))
+        parity = _against_torch(source, Runtime.load(scratch, "cpu"))
         write_manifest(scratch, msgspec.structs.replace(manifest, parity=parity))
     return folder
 
@@ -113,7 +117,7 @@ def _against_torch(source: Source, runtime: Runtime) -> Parity:
         parity = compare_writing(task, source.rows, before, graphs, exact=True)
         require_same_writing(name, parity)
         return parity
-    task = _verified_task(runtime.task, source.rows)
+    task = with_labels(runtime.task, source.rows)
     torch_runner = TorchRunner(
         source.model, source.description.kind, task.tokenizer.pad_id, batch_tokens=2048
     )
@@ -131,20 +135,15 @@ def _smaller(source: Source, parent: Path, out: Path, precision: str) -> Path:
         shutil.copy(parent / TOKENIZER_NAME, scratch / TOKENIZER_NAME)
         manifest = make_manifest(source, scratch, precision)
         write_manifest(scratch, manifest)
-        parity = _against_fp32(source, Runtime.load(parent), Runtime.load(scratch))
+        parity = against_fp32(
+            Runtime.load(parent, "cpu"),
+            Runtime.load(scratch, "cuda" if precision == "fp16" else "cpu"),
+            source.rows,
+        )
         floor = _agreement_floor(source, precision)
         require_agreement(manifest.name, parity, floor)
         write_manifest(scratch, msgspec.structs.replace(manifest, parity=parity))
     return folder
-
-
-def _against_fp32(source: Source, parent: Runtime, runtime: Runtime) -> Parity:
-    if isinstance(parent, Writer) and isinstance(runtime, Writer):
-        task = verified_task(runtime)
-        before, after = GraphWriter(parent), GraphWriter(runtime)
-        return compare_writing(task, source.rows, before, after, exact=False)
-    task = _verified_task(runtime.task, source.rows)
-    return compare(task, source.rows, parent.infer, runtime.infer)
 
 
 def _agreement_floor(source: Source, precision: str) -> float:
@@ -166,14 +165,6 @@ def _keep_only(folder: Path, names: set[str]) -> None:
     for path in folder.iterdir():
         if path.name not in names:
             path.unlink()
-
-
-def _verified_task(task: Task, rows: Sequence[Any]) -> Task:
-    """Zero-shot needs label names to answer; the sample rows' own labels do."""
-    if not isinstance(task, ZeroShot):
-        return task
-    names = sorted({label.replace("_", " ") for row in rows for label in row.labels})
-    return ZeroShot(task.tokenizer, replace(task.settings, labels=names))
 
 
 def make_manifest(source: Source, folder: Path, precision: str) -> Manifest:

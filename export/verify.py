@@ -7,6 +7,7 @@ the two best were closer than 2e-4), int8 and fp16 against fp32 (agreement as th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from training.evaluate import Infer, run
 MAX_ABS = 1e-4
 NEAR_TIE = 2e-4
 MIN_ROWS = 100
+FP16_AGREEMENT = 0.99
 
 
 class GateError(TransferError):
@@ -47,6 +49,14 @@ def compare(task: Task, rows: Sequence[Any], reference: Infer, candidate: Infer)
         for item, before, after in zip(encoded, expected, found, strict=True)
     ]
     return Parity(max_abs=largest, agreement=sum(same) / len(same), n=len(rows))
+
+
+def with_labels(task: Task, rows: Sequence[Any]) -> Task:
+    """Zero-shot needs label names to answer; the sample rows' own labels do."""
+    if not isinstance(task, ZeroShot):
+        return task
+    names = sorted({label.replace("_", " ") for row in rows for label in row.labels})
+    return ZeroShot(task.tokenizer, replace(task.settings, labels=names))
 
 
 def answer_of(task: Task, item: Encoded, outputs: Sequence[Outputs]) -> Any:

@@ -1,8 +1,8 @@
 """Memory of a process tree on NVIDIA GPUs, by NVML (package `nvidia-ml-py`, which torch brings).
 
 In: process ids. Out: megabytes over all GPUs, or None where there is none. Unlike `services.gpu` it
-opens no context, which would itself take memory. Inside of a container
-NVML may see other process ids than we do; then what all processes use is given.
+opens no context, which would itself take memory. Inside of a container NVML may see other process
+ids than we do; then what all processes use is given.
 """
 
 from __future__ import annotations

@@ -24,9 +24,21 @@ import bentoml
 from services.edge import Edge
 from services.errors import TransferError
 from services.gate import Gate
-from services.lifecycle import end_with, end_worker, on_signal, spare_the_collector, supervise
+from services.lifecycle import (
+    end_in_peace,
+    end_with,
+    end_worker,
+    on_signal,
+    spare_the_collector,
+    supervise,
+)
 from services.metrics import Metrics
-from services.packaging import available, models_to_package, use_configured_store
+from services.packaging import (
+    available,
+    gpu_resources,
+    models_to_package,
+    use_configured_store,
+)
 from services.running import RELOAD, mark_running
 from services.schemas import (
     ClassifyRequest,
@@ -48,12 +60,15 @@ use_configured_store()
     metrics={"enabled": False},  # ours are on /metrics
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": [".*"]},
+    **gpu_resources(),
 )
 class Transfer:
     """Fine-tuned and distilled language models: classify, answer questions, summarize, compare."""
 
     def __init__(self) -> None:
-        from services.engine import Engine  # here: the supervisor needs no onnxruntime
+        # Here: the supervisor needs no onnxruntime.
+        from services.engine import Engine
+        from services.providers import limit_gpu_memory
 
         try:
             settings = Settings.from_environment()
@@ -61,11 +76,13 @@ class Transfer:
         except TransferError as error:
             end_worker(error)
         logger.setLevel(logging.INFO)
+        limit_gpu_memory(settings.gpu_memory_mb)
         self.engine = Engine(settings, lock, Metrics())
         # In a thread, so that /livez and /readyz answer while the variants are loaded.
         threading.Thread(target=self._load, name="transfer-load", daemon=True).start()
         self._mark = mark_running(settings)
         on_signal(RELOAD, self._reload)
+        end_in_peace(settings.drain_s, self.engine.fleet.drain)
 
     def _load(self) -> None:
         try:

@@ -29,7 +29,7 @@ from services.body import (
     headers_of,
     read_body,
 )
-from services.errors import TransferError
+from services.errors import NotReadyError, TransferError
 from services.events import events_of
 from services.gate import Gate, Visit
 from services.metrics_port import serve_metrics
@@ -284,7 +284,8 @@ class Edge:
         return engine
 
     def _readyz(self) -> Reply:
-        self._ready_engine()
+        if self._ready_engine().fleet.draining:
+            raise NotReadyError("The service is about to end.", "Ask another one.")
         return Reply(b'{"status":"ready"}')
 
     def _metrics(self) -> Reply:

@@ -45,3 +45,11 @@ class ArtifactError(TransferError):
 
     code = "invalid_artifact"
     status = 500
+
+
+class NotReadyError(TransferError):
+    """The variants are being loaded, or the service is about to end."""
+
+    code = "not_ready"
+    status = 503
+    retry_after_s = 1

@@ -13,7 +13,7 @@ from threading import Lock
 from time import perf_counter, sleep
 from typing import Any
 
-from services.errors import TransferError
+from services.errors import NotReadyError, TransferError
 from services.manifest import Manifest, read_manifest
 from services.metrics import Metrics
 from services.plan import PlanFile
@@ -36,14 +36,6 @@ class UnknownModelError(TransferError):
     status = 404
 
 
-class NotReadyError(TransferError):
-    """The variants are still being loaded."""
-
-    code = "not_ready"
-    status = 503
-    retry_after_s = 1
-
-
 class Fleet:
     """The loaded variants by model, biggest first; all methods from any thread.
 
@@ -54,6 +46,7 @@ class Fleet:
         self, settings: Settings, lock: Mapping[str, str], metrics: Metrics, scheduler: Scheduler
     ) -> None:
         self.ready = False
+        self.draining = False
         self._settings = settings
         self._metrics = metrics
         self._scheduler = scheduler
@@ -177,6 +170,10 @@ class Fleet:
         variants = self._loaded[model]
         cuda = any(runtime.provider == CUDA for runtime in variants.values())
         return default_variant(model, variants, cuda)
+
+    def drain(self) -> None:
+        """Be unready for those who ask whether it is; requests are still answered."""
+        self.draining = True
 
     def require_ready(self) -> None:
         if not self.ready:

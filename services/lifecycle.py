@@ -1,7 +1,12 @@
-"""How the service ends when a variant cannot be served: one line, exit code 1, nothing half-ready.
+"""How the service ends: at once when it cannot serve, in peace when it is asked to.
 
 BentoML keeps a supervisor that starts workers again for ever; a worker whose variants are broken
-tells it to stop (SIGUSR1, which BentoML does not use) before it ends itself.
+tells it to stop (SIGUSR1, which BentoML does not use) before it ends itself: one line, exit code 1,
+nothing half-ready.
+
+Asked to end (SIGTERM, Ctrl-C), a worker is not ready any more, goes on answering for the time of
+TRANSFER_DRAIN_S, in which proxies take it out of their lists, then takes no more connections, and
+ends when what is in flight is answered. Asked twice, all ends at once.
 """
 
 from __future__ import annotations
@@ -14,7 +19,9 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import psutil
 
 from services.settings import become_supervisor, supervisor_pid
 
@@ -34,10 +41,66 @@ def end_with(error: Exception) -> NoReturn:
 
 
 def supervise() -> None:
-    """In the supervisor, before it starts workers: be ready to be stopped by one."""
+    """In the supervisor, before it starts workers: be ready to be told things by one."""
     become_supervisor()
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, _stop)
+        signal.signal(signal.SIGUSR2, _end_at_the_second)
+
+
+def _end_at_the_second(number: int, frame: FrameType | None) -> None:
+    """From now on. BentoML has set its own handlers by then, which know no second signal."""
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, _Second(signal.getsignal(ending)))
+
+
+class _Second:
+    """A handler that leaves the first signal to `first`, and ends everything at the second."""
+
+    def __init__(self, first: Any) -> None:
+        self._first = first.first if isinstance(first, _Second) else first
+        self._asked = False
+
+    @property
+    def first(self) -> Any:
+        return self._first
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            for child in psutil.Process().children(recursive=True):
+                child.kill()
+            os._exit(128 + number)
+        self._asked = True
+        self._first(number, frame)
+
+
+def end_in_peace(drain_s: float, unready: Callable[[], None]) -> None:
+    """In a worker that has started: when asked to end, be unready, drain, then end as it would.
+
+    A second signal while it drains ends the draining.
+    """
+    supervisor = supervisor_pid()
+    if supervisor is not None and hasattr(signal, "SIGUSR2"):
+        os.kill(supervisor, signal.SIGUSR2)
+    if threading.current_thread() is threading.main_thread():
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(ending, _Draining(drain_s, unready, signal.getsignal(ending)))
+
+
+class _Draining:
+    def __init__(self, drain_s: float, unready: Callable[[], None], end: Any) -> None:
+        self._drain_s, self._unready, self._end = drain_s, unready, end
+        self._asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._unready()
+        if self._asked or not self._drain_s:
+            self._end(number, frame)
+            return
+        self._asked = True
+        timer = threading.Timer(self._drain_s, os.kill, (os.getpid(), number))
+        timer.daemon = True
+        timer.start()
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

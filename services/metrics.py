@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from services.gpu import MB, NoDeviceError, device_memory
 from services.registry import graph_sha256
 
 if TYPE_CHECKING:
@@ -79,10 +80,15 @@ class Metrics:
         self.plan = Numbers(
             "model_plan", "How the graph is called here", ("model", "variant", "setting")
         )
+        self.device_memory = Numbers(
+            "gpu_memory_bytes", "The CUDA device's memory, used by all processes", ("state",)
+        )
+        self._on_cuda = False
         self._lock = Lock()
 
     def loaded(self, manifest: Manifest, provider: str, memory_mb: float) -> None:
         """Tell about one variant that is ready."""
+        self._on_cuda |= provider == "CUDAExecutionProvider"
         self.memory.set(manifest.model, manifest.variant, value=memory_mb * 1e6)
         self.info.set(
             manifest.task,
@@ -140,8 +146,20 @@ class Metrics:
         registry.register(self)
         return generate_latest(registry)
 
+    def _look_at_device(self) -> None:
+        """Ask the driver, which takes microseconds; what it does not tell is left out."""
+        try:
+            used_mb, total_mb = device_memory()
+        except NoDeviceError:
+            self.device_memory.values.clear()
+            return
+        self.device_memory.set("used", value=used_mb * MB)
+        self.device_memory.set("total", value=total_mb * MB)
+
     def collect(self) -> Iterator[Any]:
         """All instruments, for prometheus_client."""
+        if self._on_cuda:
+            self._look_at_device()
         from prometheus_client.core import (
             CounterMetricFamily,
             GaugeMetricFamily,
@@ -157,6 +175,7 @@ class Metrics:
             self.memory,
             self.info,
             self.plan,
+            self.device_memory,
         ):
             yield _family(GaugeMetricFamily, gauge)
         for spread in (

@@ -63,10 +63,24 @@ def models_to_package() -> list[Model[Any]]:
     """What `bentoml build` puts into the Bento and `bentoml serve` requires."""
     try:
         settings = Settings.from_environment()
-        lock = read_lock(settings.lock)
-        return [PublishedModel(lock[key]) for key in packaged(lock, settings.variants)]
+        lock, cuda = read_lock(settings.lock), settings.provider == "cuda"
+        return [PublishedModel(lock[key]) for key in packaged(lock, settings.variants, cuda)]
     except TransferError as error:
         return [MissingModels(error)]
+
+
+def gpu_resources() -> dict[str, Any]:
+    """`resources` of a service that is asked to run on CUDA (TRANSFER_PROVIDER=cuda), else none.
+
+    BentoML then gives the worker one device of its own, unless CUDA_VISIBLE_DEVICES is set, and
+    whoever deploys the Bento reads the need from it. A service that may use a device but need not
+    ("auto") asks for none: BentoML would warn of a shortage wherever there is no GPU.
+    """
+    try:
+        wanted = Settings.from_environment().provider
+    except TransferError:  # told by the one who reads all settings
+        return {}
+    return {"resources": {"gpu": 1}} if wanted == "cuda" else {}
 
 
 def available(settings: Settings, bento: Any) -> dict[str, str]:

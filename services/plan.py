@@ -22,6 +22,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any
 
+from services.gpu import NoDeviceError, find_device
 from services.windows import Window
 
 logger = logging.getLogger("transfer")
@@ -140,7 +141,12 @@ def _best(
     rates: dict[int, float] = {}
     best = sizes[0]
     for size in sizes:
-        rates[size] = _rate(call, make(size, length), calls)
+        try:
+            rates[size] = _rate(call, make(size, length), calls)
+        except Exception:  # onnxruntime has no common base class
+            if not rates:
+                raise
+            break  # the device has no memory for so many
         if rates[size] > rates[best] * GAIN:
             best = size
         elif size > 2 * best:
@@ -186,11 +192,10 @@ def _padding(rates: dict[int, float], calls: int) -> int:
 def device_name(gpu: bool) -> str:
     """The processor that calls run on, as its maker calls it."""
     if gpu:
-        for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-            for line in path.read_text().splitlines():
-                if line.startswith("Model:"):
-                    return line.partition(":")[2].strip()
-        return "GPU"
+        try:
+            return find_device().name
+        except NoDeviceError:
+            return "GPU"
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -200,9 +205,12 @@ def device_name(gpu: bool) -> str:
     return platform.processor() or platform.machine()
 
 
-def plan_key(graph_sha256: str, cores: int, runtime_version: str, gpu: bool) -> str:
-    """What a plan depends on."""
-    parts = (device_name(gpu), f"{cores} cores", f"onnxruntime {runtime_version}", graph_sha256)
+def plan_key(
+    graph_sha256: str, cores: int, runtime_version: str, gpu: bool, limit_mb: int = 0
+) -> str:
+    """What a plan depends on; limit_mb: of the device memory, where there is one."""
+    device = device_name(gpu) + (f", {limit_mb} MB" if gpu and limit_mb else "")
+    parts = (device, f"{cores} cores", f"onnxruntime {runtime_version}", graph_sha256)
     return " | ".join(parts)
 
 

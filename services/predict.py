@@ -12,6 +12,7 @@ from typing import Any
 from services.engine import model_of
 from services.errors import ContentError, UsageError
 from services.items import items_of
+from services.providers import limit_gpu_memory
 from services.registry import default_variant, read_lock, variant_path
 from services.runtime import Runtime
 from services.schemas import (
@@ -87,6 +88,7 @@ def _runtime(request: TaskRequest, settings: Settings, loaded: dict[str, Runtime
             f"{model} has no variant {variant!r}.", f"There are {', '.join(variants)}."
         )
     if key not in loaded:
+        limit_gpu_memory(settings.gpu_memory_mb)
         loaded[key] = Runtime.load(variant_path(lock[key]), settings.provider)
     return loaded[key]
 

@@ -85,16 +85,20 @@ def default_variant(model: str, variants: Iterable[str], cuda: bool = False) -> 
     raise UsageError(f"{model} has no variant.", "Run `transfer build`.")
 
 
-def packaged(keys: Iterable[str], patterns: Sequence[str]) -> list[str]:
-    """The keys that go into a Bento: those named by the patterns, else each model's default."""
+def packaged(keys: Iterable[str], patterns: Sequence[str], cuda: bool = False) -> list[str]:
+    """The keys that go into a Bento: those named by the patterns, else each model's default.
+
+    cuda: of a Bento for CUDA, where int8 is not run
+    """
     known = list(keys)
     if patterns:
         return select(known, patterns)
     variants: dict[str, list[str]] = {}
     for key in known:
         model, variant = key.split("/")
-        variants.setdefault(model, []).append(variant)
-    return [f"{model}/{default_variant(model, names)}" for model, names in variants.items()]
+        if not (cuda and variant.endswith("-int8")):
+            variants.setdefault(model, []).append(variant)
+    return [f"{model}/{default_variant(model, names, cuda)}" for model, names in variants.items()]
 
 
 def variant_path(tag: str) -> Path:

@@ -19,9 +19,19 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from services.errors import ArtifactError, TransferError, UsageError
+from services.binding import on_device
+from services.errors import ArtifactError, TransferError
 from services.manifest import Manifest
 from services.plan import LONG, Call, Plan, PlanFile, calls_of, measure, plan_key, unmeasured
+from services.providers import CPU as CPU
+from services.providers import CUDA as CUDA
+from services.providers import UnavailableError as UnavailableError
+from services.providers import (
+    cuda_fault,
+    gpu_memory_limit,
+    offered_providers,
+    session_providers,
+)
 from services.registry import AGAIN, GRAPH_NAME, check_variant, graph_sha256, load_task
 from services.settings import Provider
 from services.tasks.base import Encoded, Outputs
@@ -30,17 +40,7 @@ from services.tasks.qa import AnswerQuestions
 from services.tasks.zeroshot import ZeroShot
 from services.windows import Window, pad
 
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-
 Observe = Callable[[int, int], None]
-
-
-class UnavailableError(UsageError):
-    """A variant that this machine cannot run as it was asked to."""
-
-    code = "unavailable"
-    status = 503
 
 
 class Runtime:
@@ -78,7 +78,7 @@ class Runtime:
         generates is a `services.writer.Writer`.
         """
         manifest = check_variant(folder)
-        chosen = choose_provider(manifest, provider, ort.get_available_providers())
+        chosen = choose_provider(manifest, provider, offered_providers())
         before = _resident_mb()
         task = load_task(manifest, folder)
         key = plan_key_of(manifest, chosen, cores)
@@ -132,7 +132,7 @@ class Runtime:
         """The graph, to be called on so many cores; refused when it does not fit the manifest."""
         session = open_session(self.folder / GRAPH_NAME, self.provider, threads)
         _check_graph(session, self.manifest, self.folder / GRAPH_NAME)
-        return session
+        return on_device(session)
 
     def measure_plan(self, cores: int) -> Plan:
         """Find out how this variant is best called here; it takes seconds."""
@@ -140,7 +140,7 @@ class Runtime:
         def open_call(threads: int) -> Call:
             return partial(self._trial, self._opened(threads))
 
-        make = partial(_sample_windows, self.task, min(self.manifest.max_tokens, LONG))
+        make = partial(sample_windows, self.task, min(self.manifest.max_tokens, LONG))
         return measure(open_call, make, cores, self.provider == CUDA)
 
     def _trial(self, graphs: Any, windows: Sequence[Window]) -> Any:
@@ -179,7 +179,8 @@ def _class_of(manifest: Manifest) -> type[Runtime]:
 
 def plan_key_of(manifest: Manifest, provider: str, cores: int) -> str:
     """Under which a plan of the variant is kept."""
-    return plan_key(graph_sha256(manifest), cores, ort.__version__, provider == CUDA)
+    gpu = provider == CUDA
+    return plan_key(graph_sha256(manifest), cores, ort.__version__, gpu, gpu_memory_limit())
 
 
 def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]) -> str:
@@ -188,8 +189,9 @@ def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]
     needs_cuda = manifest.provider == CUDA or manifest.precision == "fp16"
     if (needs_cuda or wanted == "cuda") and CUDA not in offered:
         raise UnavailableError(
-            f"{key} needs {CUDA}; this machine offers {', '.join(offered)}.",
-            "Serve distilled-int8, or install the gpu extra.",
+            f"{key} needs {CUDA}; this machine offers {', '.join(offered)}{_why()}.",
+            "Serve distilled-int8, or install the gpu extra on a machine with a GPU; "
+            "`transfer doctor` tells what is missing.",
         )
     if needs_cuda and wanted == "cpu":
         raise UnavailableError(
@@ -205,21 +207,32 @@ def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]
     return CUDA if CUDA in offered and wanted != "cpu" and not int8 else CPU
 
 
+def _why() -> str:
+    """Why CUDA is not offered, where onnxruntime could run on it."""
+    fault = cuda_fault() if CUDA in ort.get_available_providers() else None
+    return f" ({fault[0]})" if fault else ""
+
+
 def open_session(graph: Path, provider: str, threads: int) -> ort.InferenceSession:
+    """A session on `provider` and nowhere else, each call using `threads` cores.
+
+    Raises UnavailableError where the provider does not work here, ArtifactError for a bad graph.
+    """
+    if provider == CUDA and (fault := cuda_fault()):
+        raise UnavailableError(f"{graph} needs {provider}; {fault[0]}.", fault[1])
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = [provider] if provider == CPU else [provider, CPU]
     try:
-        session = ort.InferenceSession(str(graph), options, providers=providers)
+        session = ort.InferenceSession(str(graph), options, providers=session_providers(provider))
     except Exception as error:  # onnxruntime has no common base class
         raise ArtifactError(f"{graph} cannot be loaded: {_first_line(error)}.", AGAIN) from error
     if session.get_providers()[0] != provider:  # ONNX Runtime falls back with only a warning
         raise UnavailableError(
             f"{graph} needs {provider}; onnxruntime started {session.get_providers()[0]} instead.",
-            "Check the driver with `transfer doctor`.",
+            "Check the driver with `transfer doctor`, or set TRANSFER_PROVIDER=cpu.",
         )
     return session
 
@@ -274,7 +287,7 @@ def _sample(task: Task) -> Encoded:
     return task.encode(text)
 
 
-def _sample_windows(task: Task, longest: int, count: int, tokens: int) -> list[Window]:
+def sample_windows(task: Task, longest: int, count: int, tokens: int) -> list[Window]:
     """`count` windows of `tokens` tokens each (at most `longest`), of words that repeat."""
     tokenizer, tokens = task.tokenizer, min(tokens, longest)
     text = "a short text to find out how fast this model reads on this machine " * (tokens // 8 + 1)

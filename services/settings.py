@@ -35,10 +35,12 @@ class Settings:
         scores of an int8 variant do not depend on what else is being asked
     max_body_bytes: larger request bodies are refused with 413
     body_timeout_s: a body that takes longer to arrive is refused with 408
+    drain_s: so long requests are still taken after SIGTERM, when it is not ready any more
     timeout_s: a request that takes longer is given up with 504 (a caller can ask for less)
     lock: the file that names the published variants
     plans: the file that keeps how each variant is best called on this machine
-    provider: where graphs run; "auto" is CUDA for fp32 and fp16 where onnxruntime offers it
+    provider: where graphs run; "auto" is CUDA for fp32 and fp16 where there is a device
+    gpu_memory_mb: memory that each loaded graph may take of a CUDA device (0: no limit)
     api_keys, api_keys_file: who may ask (`services.access`); none: everybody
     tokens_per_minute: what one key may have read; 0: no bound
     metrics: who may read /metrics: "open", "key", or a port of its own
@@ -53,9 +55,11 @@ class Settings:
     max_body_bytes: int = 8_000_000
     body_timeout_s: float = 10.0
     timeout_s: float = 30.0
+    drain_s: float = 0.0
     lock: Path = ROOT / LOCK_NAME
     plans: Path = field(default_factory=lambda: _default_plans())
     provider: Provider = "auto"
+    gpu_memory_mb: int = 0
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     api_keys_file: Path | None = None
     tokens_per_minute: int = 0
@@ -108,6 +112,10 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _seconds_or_none(text: str) -> float:
+    return 0.0 if text in ("0", "0.0") else _seconds(text)
+
+
 def _one_of(*choices: str) -> Callable[[str], Any]:
     def parse(text: str) -> str:
         if text.lower() not in choices:
@@ -147,9 +155,11 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "max_body_bytes": _at_least(1),
     "body_timeout_s": _seconds,
     "timeout_s": _seconds,
+    "drain_s": _seconds_or_none,
     "lock": Path,
     "plans": Path,
     "provider": _one_of(*PROVIDERS),
+    "gpu_memory_mb": _at_least(0),
     "api_keys": _names,
     "api_keys_file": Path,
     "tokens_per_minute": _at_least(0),

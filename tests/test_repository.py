@@ -99,6 +99,17 @@ def test_the_bento_has_what_the_service_needs_and_nothing_that_trains():
     assert names == {*extras()["serve"], "onnxruntime"}
 
 
+def test_the_bento_for_a_gpu_differs_by_its_onnxruntime_alone():
+    cpu, gpu = (yaml.safe_load(read(name)) for name in ("bentofile.yaml", "bentofile.gpu.yaml"))
+    assert gpu.pop("envs")[0] == {"name": "TRANSFER_PROVIDER", "value": "cuda"}
+    cuda = f"onnxruntime-gpu[cuda,cudnn]=={pins()['onnxruntime-gpu']}"
+    swapped = [
+        cuda if one.startswith("onnxruntime==") else one for one in cpu["python"]["packages"]
+    ]
+    cpu["python"]["packages"], cpu["name"] = swapped, f"{cpu['name']}-gpu"
+    assert gpu == cpu
+
+
 def test_packages_are_listed_by_name_and_are_there():
     setuptools = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]
     assert setuptools["py-modules"] == ["transfer"]

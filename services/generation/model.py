@@ -8,7 +8,8 @@ The decoder is two graphs in one: the first step computes the keys and values of
 every later step reads these, and one token. There is no position among its inputs (it counts what
 is in the cache), so the rows of a batch start together. ONNX Runtime takes and gives arrays
 without a copy: the cache grows by what the graph itself appends, and is never touched from here
-unless rows move or leave.
+unless rows move or leave. On CUDA it stays in the device's memory from step to step, and comes out
+of it only then.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.binding import Graph, Value, on_device, to_host
 from services.errors import ArtifactError
 
 ENCODER_NAME = "encoder_model.onnx"
@@ -30,7 +32,8 @@ BRANCH = "use_cache_branch"
 PAST, PRESENT = "past_key_values.", "present."
 
 Floats = NDArray[np.float32]
-Cache = dict[str, Floats]  # by input of the decoder: (rows, heads, positions, head size)
+# By input of the decoder: (rows, heads, positions, head size); an array, or on the device.
+Cache = dict[str, Value]
 
 
 @dataclass
@@ -67,8 +70,12 @@ class Memory:
             width = int(self.mask[rows].sum(axis=1).max())
             self.owners, self.mask = owners, self.mask[rows, :width]
             self.hidden = self.hidden[rows, :width]
-            self.source = {name: array[rows, :, :width] for name, array in self.source.items()}
-        self.written = {name: array.take(rows, axis=0) for name, array in self.written.items()}
+            self.source = {
+                name: to_host(value)[rows, :, :width] for name, value in self.source.items()
+            }
+        self.written = {
+            name: to_host(value).take(rows, axis=0) for name, value in self.written.items()
+        }
 
 
 class Seq2SeqModel:
@@ -76,7 +83,8 @@ class Seq2SeqModel:
 
     def __init__(self, encoder: Any, decoder: Any, pad_id: int) -> None:
         """encoder, decoder: sessions; raises ArtifactError for graphs of another layout."""
-        self._encoder, self._decoder = encoder, decoder
+        self._encoder: Graph = on_device(encoder)
+        self._decoder: Graph = on_device(decoder)
         self._pad_id = pad_id
         shapes = {node.name: node.shape for node in decoder.get_inputs()}
         past = [name for name in shapes if name.startswith(PAST)]
@@ -112,7 +120,7 @@ class Seq2SeqModel:
             **past,
         }
         outputs = ["logits", *(name.replace(PAST, PRESENT) for name in names)]
-        logits, *present = self._decoder.run(outputs, feeds)
+        logits, *present = self._decoder.run(outputs, feeds, kept=outputs[1:])
         found = dict(zip(names, present, strict=True))
         memory.written = {name: found[name] for name in self._written_names}
         if first:

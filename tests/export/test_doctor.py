@@ -40,7 +40,7 @@ def test_a_sound_machine_has_nothing_wrong(settings, free_port):
     findings = found(settings, free_port)
     assert not [f for f in findings.values() if f["ok"] is False]
     assert list(findings) == [
-        *("python", "cpu", "memory", "onnxruntime", "gpu"),
+        *("python", "cpu", "memory", "onnxruntime", "gpu", "cuda"),
         *("versions", "base", "variants", "port"),
     ]
     assert findings["variants"]["found"].startswith("1 published")

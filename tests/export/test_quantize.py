@@ -11,6 +11,9 @@ import pytest
 
 from export.quantize import to_fp16, to_int8
 from export.to_onnx import to_onnx
+from services.generation.model import DECODER_NAME
+from services.registry import SEQ2SEQ_GRAPHS
+from tests.services.writers import load_graphs
 from training.models import load_model
 
 FEEDS = {
@@ -71,3 +74,33 @@ def test_fp16_halves_the_file_and_keeps_the_types_outside(graph, tmp_path):
     assert onnx.TensorProto.FLOAT16 in types_of(half)
     assert onnx.TensorProto.FLOAT not in types_of(half)
     assert np.abs(outputs_of(graph) - outputs_of(half)).max() < 0.02
+
+
+@pytest.mark.parametrize("family", ["bart", "t5", "pegasus"])
+def test_fp16_reaches_into_both_branches_of_a_decoder(family, bases, tmp_path):
+    base = bases[family]
+    graphs = to_onnx(load_model("seq2seq", base), "seq2seq", base / "tokenizer.json", tmp_path)
+    (tmp_path / "half").mkdir()
+    for name in SEQ2SEQ_GRAPHS:
+        to_fp16(graphs / name, tmp_path / "half" / name)
+    half = onnx.load(tmp_path / "half" / DECODER_NAME)
+    branches = [one.g for node in half.graph.node for one in node.attribute if one.HasField("g")]
+    assert len(branches) == 2
+    for graph in (half.graph, *branches):
+        assert {one.data_type for one in graph.initializer if one.dims} <= {
+            onnx.TensorProto.FLOAT16,
+            onnx.TensorProto.INT64,
+        }
+    sizes = [(folder / DECODER_NAME).stat().st_size for folder in (graphs, tmp_path / "half")]
+    assert sizes[1] < 0.75 * sizes[0]
+    for one, other in zip(steps(graphs), steps(tmp_path / "half"), strict=True):
+        assert one.dtype == other.dtype == np.float32
+        np.testing.assert_allclose(one, other, atol=0.02 * np.abs(one).max())
+        assert not np.array_equal(one, other)
+
+
+def steps(folder):
+    """The logits of the first three steps, one with an empty cache and two that read it."""
+    model = load_graphs(folder, pad_id=1)
+    memory = model.encode([[5, 6, 7, 8], [9, 10]])
+    return [model.step(np.array(tokens), memory) for tokens in ([2, 2], [12, 13], [14, 15])]

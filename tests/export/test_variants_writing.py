@@ -12,6 +12,7 @@ import export.variants
 from export.release import measure_release
 from export.variants import export_variants
 from export.verify import MAX_ABS, GateError
+from export.verify_writing import EXACT
 from services.errors import UsageError
 from services.manifest import Parity, read_manifest, sha256_of
 from services.registry import check_variant
@@ -19,6 +20,7 @@ from services.runtime import Runtime
 from services.writer import Writer
 from tests.export.models import sources
 from training.evaluate import agreement, evaluate
+from training.held_out import Exam, HeldOut
 
 FAMILIES = ("bart", "t5", "pegasus", "grown")
 FILES = ["decoder_model_merged.onnx", "encoder_model.onnx", "tokenizer.json"]
@@ -81,7 +83,7 @@ def test_the_gate_compared_logits_and_searches(made, family):
     source, (full, small) = made(family)
     parity = read_manifest(full).parity
     assert parity.max_abs <= MAX_ABS
-    assert parity.agreement == 1.0
+    assert parity.agreement >= EXACT  # near ties may fall either way
     assert parity.n == len(source.rows) >= 100
     assert read_manifest(small).parity.max_abs > 0
 
@@ -113,7 +115,8 @@ def test_a_variant_answers(made, family):
 
 def test_the_release_gate_measures_what_is_written(made):
     source, folders = made("bart")
-    record = measure_release(folders, source.rows[:12], source.description, "made up")
+    rows = source.rows[:12]
+    record = measure_release(folders, source.description, HeldOut(rows, Exam("made up", rows)))
     assert record["quality"]["int8"]["metric"] == "rouge1"
     assert record["quality"]["fp32"]["n"] == 12
     assert 0.0 <= record["int8_agreement_on_test"] <= 1.0

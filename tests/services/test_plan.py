@@ -94,6 +94,25 @@ def test_on_a_gpu_calls_are_large_and_never_split_over_cores(
     assert plan.calls == unmeasured(8, gpu=True).calls
 
 
+def test_sizes_that_the_device_has_no_memory_for_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    open_call, _ = pretend(monkeypatch, lambda windows, tokens, threads: 10_000 + windows * tokens)
+    timed = plans._rate
+
+    def rate(call: plans.Call, windows: list[Window], calls: int) -> float:
+        if len(windows) * len(windows[0]) > 16 * 128:
+            raise RuntimeError("Failed to allocate memory for requested buffer")
+        return timed(call, windows, calls)
+
+    monkeypatch.setattr(plans, "_rate", rate)
+    plan = measure(open_call, windows_of, cores=8, gpu=True)
+    assert (plan.windows, plan.tokens) == (128, 16 * 128)
+    monkeypatch.setattr(plans, "_rate", lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        measure(open_call, windows_of, cores=8, gpu=True)
+
+
 def test_a_real_call_is_timed() -> None:
     def call(windows: Sequence[Window]) -> None:
         time.sleep(0.01)
@@ -135,5 +154,7 @@ def test_a_key_tells_machines_cores_libraries_and_graphs_apart() -> None:
         plan_key("abc", 3, "1.31", gpu=False),
         plan_key("abc", 2, "1.32", gpu=False),
         plan_key("abc", 2, "1.31", gpu=True),
+        plan_key("abc", 2, "1.31", gpu=True, limit_mb=2000),
     }
-    assert one == plan_key("abc", 2, "1.31", gpu=False) and len(others - {one}) == 4
+    assert one == plan_key("abc", 2, "1.31", gpu=False, limit_mb=2000)
+    assert len(others - {one}) == 5

@@ -186,6 +186,10 @@ def test_an_unknown_pattern_lists_what_there_is() -> None:
 def test_a_bento_holds_the_defaults_or_what_is_named() -> None:
     assert packaged(KEYS, ()) == ["intent/distilled-int8", "zeroshot/full-int8"]
     assert packaged(KEYS, ("intent/full",)) == ["intent/full"]
+    assert packaged([*KEYS, "intent/full-fp16"], (), cuda=True) == [
+        "intent/full-fp16",
+        "zeroshot/full",
+    ]
     assert tags_of({"a/b": "a-b:1", "a/c": "a-c:2"}, ["a-b:1"]) == {"a/b": "a-b:1"}
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnxruntime import OrtValue
 
+from services.binding import Bound
 from services.errors import ArtifactError
+from services.generate import Generation, Job, results_of
 from services.generation.model import Memory, Seq2SeqModel
+from services.generation.settings import GenerationSettings
 from tests.services.writers import TinyWriter
 
 FAMILIES = ("bart", "t5", "pegasus")
@@ -78,6 +82,40 @@ def test_a_source_that_leaves_takes_its_padding_along() -> None:
 
 
 def test_graphs_of_another_layout_are_refused(writers: dict[str, TinyWriter]) -> None:
-    model = writers["bart"].model
+    encoder = writers["bart"].model._encoder.session  # type: ignore[attr-defined]
     with pytest.raises(ArtifactError, match=r"The decoder takes attention_mask, input_ids; exp"):
-        Seq2SeqModel(model._encoder, model._encoder, 1)
+        Seq2SeqModel(encoder, encoder, 1)
+
+
+def on_device(model: Seq2SeqModel) -> Seq2SeqModel:
+    """The same graphs, bound as on CUDA: the cache stays with ONNX Runtime between the steps."""
+    encoder, decoder = model._encoder.session, model._decoder.session  # type: ignore[attr-defined]
+    made = Seq2SeqModel(encoder, decoder, model._pad_id)
+    made._encoder, made._decoder = Bound(encoder, "cpu"), Bound(decoder, "cpu")
+    return made
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_cache_on_the_device_writes_the_same(
+    family: str, num_beams: int, writers: dict[str, TinyWriter]
+) -> None:
+    writer = writers[family]
+    settings = GenerationSettings(
+        writer.start, writer.likes[:1], max_new_tokens=8, num_beams=num_beams
+    )
+    jobs = [Job(source, settings) for source in ([5, 6, 7], list(range(10, 30)), [8, 9])]
+    plain = results_of(Generation(writer.model, jobs))
+    assert results_of(Generation(on_device(writer.model), jobs)) == plain
+
+
+def test_a_cache_leaves_the_device_only_when_rows_move(writers: dict[str, TinyWriter]) -> None:
+    model, start = on_device(writers["bart"].model), writers["bart"].start
+    memory = model.encode([[5, 6, 7, 8], [5, 6]])
+    for tokens in ([start, start], [9, 9]):
+        model.step(np.array(tokens), memory)
+        memory.select(np.array([0, 1]))
+    cache = [*memory.source.values(), *memory.written.values()]
+    assert all(isinstance(value, OrtValue) for value in cache)
+    memory.select(np.array([1]))
+    assert {value.shape for value in memory.written.values()} == {(1, 2, 2, 16)}
