@@ -121,7 +121,7 @@ class _Phases:
             return self._attempt(bodies, rate, confirm)
 
         first = FIRST_LOAD * single["requests_per_s"]
-        return highest_rate(attempt, max(first, 1.0), tries=self.plan.probes)
+        return highest_rate(attempt, max(first, 1.0), tries=self.plan.probes, again=self.plan.again)
 
     def _attempt(self, bodies: Sequence[Body], rate: float, confirm: bool) -> Row:
         number = len(self.phases)

@@ -23,7 +23,8 @@ MOST_SCALE = 10.0  # a second for each probe: one model alone takes two minutes
 class Plan:
     """Seconds of each phase; `settle_s` before each one warms up and is not counted.
 
-    probe_s, probes: of the search for the highest rate; confirm_s: the run that confirms it
+    probe_s, probes: of the search for the highest rate; again: a probe that fails is repeated
+    confirm_s: the run that confirms it
     mixes: the length mixes of the closed scenarios; the search and `offline` take `mixed`
     p99_ms: the target of the search
     """
@@ -32,7 +33,8 @@ class Plan:
     single_s: float = 15.0
     batch_s: float = 10.0
     probe_s: float = 6.0
-    probes: int = 10
+    probes: int = 12
+    again: bool = True
     confirm_s: float = 30.0
     offline_s: float = 10.0
     mixes: tuple[str, ...] = (SHORT, LONG, MIXED)
@@ -55,6 +57,7 @@ UNIT = Plan(
     batch_s=0.1,
     probe_s=0.1,
     probes=5,
+    again=False,
     confirm_s=0.25,
     offline_s=0.1,
     mixes=(MIXED,),
@@ -75,6 +78,7 @@ def quick(variants: int, baselines: int = 0, p99_ms: float = P99_MS, seed: int =
         batch_s=UNIT.batch_s * scale,
         probe_s=UNIT.probe_s * scale,
         probes=UNIT.probes,
+        again=UNIT.again,
         confirm_s=UNIT.confirm_s * scale,
         offline_s=UNIT.offline_s * scale,
         mixes=UNIT.mixes,

@@ -38,8 +38,10 @@ class Found:
         return self.tries[-1] if self.confirmed else None
 
 
-def highest_rate(attempt: Try, first: float, *, tries: int) -> Found:
-    """Search from the rate `first` with at most `tries` tries, then confirm with at most four.
+def highest_rate(attempt: Try, first: float, *, tries: int, again: bool = False) -> Found:
+    """Search from the rate `first` with about `tries` tries, then confirm with at most four.
+
+    again: a rate that fails is tried once more; a hiccup of the machine must not decide
 
     attempt: a rate, and whether it is the confirmation, to a phase with `met` (it meets the target)
     and `valid` (the generator kept up)
@@ -48,8 +50,11 @@ def highest_rate(attempt: Try, first: float, *, tries: int) -> Found:
     low, high = 0.0, math.inf
     rate = first
     while len(found.tries) < tries and rate >= LEAST_RATE and high > low * TOLERANCE:
-        phase = attempt(rate, False)
-        found.tries.append(phase)
+        for _ in range(1 + again):
+            phase = attempt(rate, False)
+            found.tries.append(phase)
+            if phase["met"] and phase["valid"]:
+                break
         if phase["met"] and phase["valid"]:
             low = rate
         else:

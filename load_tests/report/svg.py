@@ -14,6 +14,7 @@ from pathlib import Path
 
 STYLE = Path(__file__).with_name("svg.css")
 ROUND = (1, 2, 5)
+FINE = (1, 1.5, 2, 3, 4, 5, 6, 8)
 
 
 def element(name: str, text: str | None = None, **attributes: object) -> str:
@@ -68,11 +69,14 @@ class Scale:
 
     def _decades(self, most: int) -> list[float]:
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        values = [m * 10.0**d for d in decades for m in ROUND]
-        inside = [v for v in values if self.holds(v)]
-        if len(inside) > most:
-            inside = [v for v in inside if math.isclose(math.log10(v) % 1, 0, abs_tol=1e-9)]
-        return inside
+        found: list[float] = []
+        for multiples in ((1,), ROUND, FINE):
+            values = [m * 10.0**d for d in decades for m in multiples]
+            inside = [value for value in values if self.holds(value)]
+            if len(inside) > most:
+                break
+            found = inside
+        return found
 
 
 def around(values: Sequence[float], room: float = 0.08) -> tuple[float, float]:

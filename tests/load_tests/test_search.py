@@ -59,6 +59,16 @@ def test_a_rate_that_is_not_confirmed_is_lowered() -> None:
     assert met in ([False, True], [False, False, True])
 
 
+def test_one_hiccup_does_not_decide() -> None:
+    held, hiccups = server(317.0), iter([True])
+
+    def unlucky_once(rate: float, confirm: bool) -> dict[str, Any]:
+        phase = held(rate, confirm)
+        return {**phase, "met": phase["met"] and not (rate > 150 and next(hiccups, False))}
+
+    assert highest_rate(unlucky_once, 100.0, tries=30, again=True).rate >= 317.0 / TOLERANCE
+
+
 def test_a_server_that_holds_nothing_has_no_rate() -> None:
     found = highest_rate(server(0.0), 8.0, tries=30)
     assert (found.rate, found.confirmed, found.best) == (0.0, False, None)

@@ -44,6 +44,7 @@ def test_the_ends_of_a_scale_are_the_ends_in_pixels(logarithmic: bool) -> None:
         (Scale(0, 310, 0, 1), [0, 50, 100, 150, 200, 250, 300]),
         (Scale(94.1, 95.9, 0, 1), [94.5, 95.0, 95.5]),
         (Scale(0.9, 60, 0, 1, True), [1, 2, 5, 10, 20, 50]),
+        (Scale(84, 210, 0, 1, True), [100, 150, 200]),
         (Scale(0.9, 60_000, 0, 1, True), [1, 10, 100, 1000, 10_000]),
     ],
 )
