@@ -21,6 +21,11 @@ from training.held_out import HeldOut, held_out_for
 PLAN = Path(__file__).parent / "cards.yaml"
 
 
+def plan_of(path: Path = PLAN) -> dict[str, dict[str, Any]]:
+    """Model -> the data it is measured on: recipe keys with paths inside of a folder."""
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
 def rewrite_cards(
     adapters: Path,
     data: Path,
@@ -36,7 +41,7 @@ def rewrite_cards(
     does not name, GateError where int8 loses too much; cards written before that stay.
     """
     jobs = [job for job in find_jobs(adapters, models) if job.folder]
-    entries: dict[str, dict[str, Any]] = yaml.safe_load(plan.read_text(encoding="utf-8"))
+    entries = plan_of(plan)
     if unknown := sorted({job.model for job in jobs} - set(entries)):
         raise UsageError(
             f"{plan} does not say what to measure {', '.join(unknown)} on.",

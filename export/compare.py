@@ -1,16 +1,16 @@
 """Variants of one model side by side, offline: what `transfer compare MODEL` does.
 
-Quality and agreement with the first variant on labelled rows, size on disk, and texts per second
-in process on one thread.
+Quality, agreement and disagreement with the first variant on labelled rows, size on disk, and texts
+per second in process on one thread.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from export.disagreement import Seen, disagreement, look
 from services.errors import UsageError
 from services.manifest import Manifest
 from services.providers import limit_gpu_memory
@@ -18,23 +18,27 @@ from services.registry import VARIANTS, read_lock, variant_path
 from services.runtime import Runtime
 from services.settings import Settings
 from services.tasks.zeroshot import ZeroShot
-from training.evaluate import Evaluation, agreement, evaluate, paired_loss
+from training.evaluate import agreement, paired_loss
 
 RowsOf = Callable[[str, Sequence[str], bool], Sequence[Any]]
 
 
 def compare_variants(
-    model: str, settings: Settings, rows_of: RowsOf, labelled: bool
+    model: str,
+    settings: Settings,
+    rows_of: RowsOf,
+    labelled: bool,
+    summary_sentences: int = 3,
 ) -> dict[str, Any]:
     """Measure every published variant of `model` on the same rows.
 
     rows_of: rows by (kind, labels, multi_label); labelled: whether their labels are the model's, so
-    that quality means something
+    that quality means something; summary_sentences: as in a recipe
     """
     limit_gpu_memory(settings.gpu_memory_mb)
     folders = _folders(model, settings.lock)
     entries: list[dict[str, Any]] = []
-    first: Evaluation | None = None
+    first: Seen | None = None
     for folder in folders:
         runtime = Runtime.load(folder, settings.provider)
         if isinstance(runtime.task, ZeroShot):
@@ -42,11 +46,9 @@ def compare_variants(
         multi_label = bool(runtime.manifest.decoding.get("multi_label"))
         rows = rows_of(runtime.manifest.kind, runtime.manifest.labels, multi_label)
         outside = out_of_scope(runtime.manifest, rows) if labelled and not multi_label else ""
-        started = time.perf_counter()
-        found = evaluate(runtime.task, rows, runtime.infer, outside)
-        seconds = time.perf_counter() - started
+        found = look(runtime, rows, outside, summary_sentences, labelled)
         first = first or found
-        entries.append(_entry(runtime, found, first, seconds, len(rows), labelled))
+        entries.append(_entry(runtime, found, first, len(rows), labelled))
     return {"model": model, "rows": entries[0]["n"], "variants": entries}
 
 
@@ -76,27 +78,29 @@ def _folders(model: str, lock: Path) -> list[Path]:
     return [variant_path(tags[key]) for key in ordered]
 
 
-def _entry(
-    runtime: Runtime,
-    found: Evaluation,
-    first: Evaluation,
-    seconds: float,
-    rows: int,
-    labelled: bool,
-) -> dict[str, Any]:
+def _entry(runtime: Runtime, found: Seen, first: Seen, rows: int, labelled: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "variant": runtime.manifest.variant,
         "n": rows,
-        "agreement": agreement(first, found),
+        "agreement": agreement(first.evaluation, found.evaluation),
         "size_mb": round(runtime.manifest.size_bytes / 1e6, 1),
         "parameters": runtime.manifest.parameters,
-        "texts_per_s": round(rows / seconds, 1),
+        "texts_per_s": round(rows / found.seconds, 1),
     }
     if labelled:
-        loss, low, high = paired_loss(first, found)
-        entry["quality"] = found.record()
-        entry["loss"] = {"value": loss, "ci_low": low, "ci_high": high}
+        loss, low, high = paired_loss(first.evaluation, found.evaluation)
+        entry["quality"] = found.evaluation.record()
+        if found is not first:
+            entry["loss"] = {"value": loss, "ci_low": low, "ci_high": high}
+            entry["disagreement"] = disagreement(first, found)
     return entry
+
+
+def bodies_of(model: str, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """What a client would ask a server about these rows, one request each."""
+    if rows and hasattr(rows[0], "question"):
+        return [{"question": r.question, "context": r.context, "model": model} for r in rows]
+    return [{"text": row.text, "model": model} for row in rows]
 
 
 def table(report: dict[str, Any]) -> str:

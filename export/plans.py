@@ -6,7 +6,7 @@ The service measures the others by itself, in a quiet moment.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from services.manifest import read_manifest
 from services.plan import PlanFile
@@ -16,12 +16,17 @@ from services.runtime import Runtime, choose_provider, plan_key_of
 from services.settings import Settings
 
 
-def measure_missing(tags: Mapping[str, str], settings: Settings) -> list[str]:
-    """Measure the default variants of `tags` that have no plan yet; their "model/variant"."""
+def measure_missing(
+    tags: Mapping[str, str], settings: Settings, patterns: Sequence[str] = ()
+) -> list[str]:
+    """Measure the variants of `tags` that have no plan yet; their "model/variant".
+
+    patterns: which ones (`services.registry.packaged`); the default variants without any
+    """
     plans, cores, offered = PlanFile(settings.plans), settings.threads, offered_providers()
     limit_gpu_memory(settings.gpu_memory_mb)
     measured = []
-    for name in packaged(tags, (), settings.provider == "cuda"):
+    for name in packaged(tags, patterns, settings.provider == "cuda"):
         folder = variant_path(tags[name])
         manifest = read_manifest(folder)
         key = plan_key_of(manifest, choose_provider(manifest, settings.provider, offered), cores)

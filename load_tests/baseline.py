@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from load_tests.measure import LoadError, run_module
 from load_tests.memory import tree_pss_mb
+from load_tests.modules import LoadError, run_module
 from load_tests.percentiles import summary
 
 Body = dict[str, Any]
@@ -26,6 +26,7 @@ Call = Callable[[Sequence[Body]], Any]
 
 THREADS = 2
 BATCHES = (1, 8)
+WARM_UP = 24  # texts
 
 # Settings that a manifest and `generate` call the same.
 WRITING = (
@@ -79,7 +80,7 @@ def observe(request: dict[str, Any]) -> dict[str, Any]:
     call = CALLS[request["kind"]](request["checkpoint"], request["decoding"])
     bodies, seconds = request["bodies"], request["seconds"]
     with torch.inference_mode():
-        for body in bodies:
+        for body in bodies[:WARM_UP]:
             call([body])
         ready_s = time.perf_counter() - started
         idle_mb = tree_pss_mb(os.getpid())

@@ -1,8 +1,8 @@
 """The requests of the load tests: the examples of the API itself.
 
-In: `services.schemas.EXAMPLES`. Out: request bodies by route, as published (`examples`), or cut
-into one text each and addressed to one variant (`items`), so that every variant and the PyTorch
-baseline answer exactly the same work. Used by the locustfile and by `transfer bench`.
+In: `services.schemas.EXAMPLES`. Out: request bodies by route, as published (`examples`, what the
+locustfile sends by default), or cut into one text each and addressed to one model (`items`, used by
+`load_tests.peers`).
 """
 
 from __future__ import annotations

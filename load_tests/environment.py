@@ -19,6 +19,7 @@ from load_tests.server import ROOT
 
 PACKAGES = (
     "bentoml",
+    "codecarbon",
     "ctranslate2",
     "fastapi",
     "locust",

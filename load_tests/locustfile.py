@@ -1,107 +1,183 @@
-"""One user class for each task; every user sends the examples of the API, one after the other.
+"""Locust for a running server: every HTTP scenario, on one machine or on many.
 
     locust -f load_tests/locustfile.py --host http://127.0.0.1:3000
-    locust -f load_tests/locustfile.py --host http://127.0.0.1:3000 --headless -u 16 -t 1m QaUser
-    locust -f load_tests/locustfile.py --master        # and on other machines:
+    locust -f load_tests/locustfile.py --host URL --headless -u 1 -t 1m QaUser
+    locust -f load_tests/locustfile.py --host URL --headless -u 64 -t 1m ClassifyUser \\
+        --scenario server --rate 200 --slo-p99-ms 50 --record run.json
+    locust -f load_tests/locustfile.py,load_tests/shapes.py --headless --scenario server \\
+        --steps 50,100,200 --step-s 30 -u 64 --host URL ClassifyUser
+    locust ... --master --expect-workers 2           # and on other machines:
     locust -f load_tests/locustfile.py --worker --master-host HOST
 
-Users do not pause (closed loop). 429 is load that the server refused on purpose: it is counted
-under its own name, not as a failure, and the user waits as long as the server asks.
+Exit code 1 when a promise of `--slo-...` was not kept or the run is invalid, or a request failed.
+docs/load-tests.md explains the scenarios.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
 import sys
+import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import gevent
-from locust import constant, task
-from locust.contrib.fasthttp import FastHttpUser
+from locust import events
+from locust.runners import MasterRunner
 
 # `locust -f` puts only this file's own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from load_tests.bodies import ROUTES, examples
+from load_tests.arrivals import FOREVER_S, stepped
+from load_tests.bodies import examples, zero_shot_labels
+from load_tests.mixes import MIXES, bodies_of, grouped
+from load_tests.pacer import ClosedLoop, OpenLoop
+from load_tests.percentiles import summary
+from load_tests.recorder import Recorder, achieved, mean_stages_ms
+from load_tests.scenarios import HTTP_SCENARIOS, OPEN, SINGLE_STREAM
+from load_tests.slo import Slo
+from load_tests.users import USERS, TaskUser
+from load_tests.users import ClassifyUser as ClassifyUser
+from load_tests.users import QaUser as QaUser
+from load_tests.users import SummarizeUser as SummarizeUser
+from load_tests.validity import faults
 
-SHED = " (429, shed)"
-MAX_BACKOFF_S = 5.0
-
-
-class TaskUser(FastHttpUser):
-    """Sends `bodies` to the route of its task, starting elsewhere than the user before."""
-
-    abstract = True
-    wait_time = constant(0)
-    network_timeout = 30.0
-    connection_timeout = 5.0
-    task_name: ClassVar[str] = ""
-    bodies: ClassVar[list[dict[str, Any]]] = []
-    _started: ClassVar[itertools.count[int]] = itertools.count()
-
-    def on_start(self) -> None:
-        bodies = self.bodies or examples(self.task_name)
-        first = next(self._started) % len(bodies)
-        self._next = itertools.cycle(bodies[first:] + bodies[:first])
-
-    @task
-    def ask(self) -> None:
-        route, body = ROUTES[self.task_name], next(self._next)
-        wait_s = 0.0
-        with self.client.post(route, json=body, catch_response=True) as response:
-            if response.status_code == 429:
-                response.request_meta["name"] = route + SHED
-                response.success()
-                wait_s = _retry_after_s(response)
-            elif fault := fault_of(response, expected_results(self.task_name, body)):
-                response.failure(fault)
-        if wait_s:
-            gevent.sleep(wait_s)
+DEFAULT_MODELS = {"classify": "intent", "qa": "reader", "summarize": "highlights"}
 
 
-class ClassifyUser(TaskUser):
-    task_name = "classify"
+@events.init_command_line_parser.add_listener
+def add_options(parser: Any) -> None:
+    group = parser.add_argument_group("Transfer", "scenarios, texts and promises")
+    add = group.add_argument
+    add("--scenario", choices=list(HTTP_SCENARIOS), default=SINGLE_STREAM.name)
+    add("--mix", choices=["examples", *MIXES], default="examples", help="texts; the API's examples")
+    add("--model", default="", help="the model that is asked; the route's own without it")
+    add("--variant", default="", help="and the variant")
+    add("--rate", type=float, default=10.0, help="server: requests a second, of all users together")
+    add("--steps", default="", help="with shapes.py: rates (server) or users, with commas")
+    add("--step-s", type=float, default=30.0, help="with shapes.py: seconds of each step")
+    add("--seed", type=int, default=0, help="of arrivals and mixes")
+    add("--slo-p99-ms", type=float, default=0.0, help="exit code 1 when the p99 is higher")
+    add("--slo-shed", type=float, default=0.01, help="or a larger share gets 429")
+    add("--slo-failures", type=float, default=0.0, help="or a larger share fails")
+    add("--record", default="", help="file for exact percentiles and every latency, as JSON")
 
 
-class QaUser(TaskUser):
-    task_name = "qa"
+def steps_of(options: Any) -> list[float]:
+    """The values of `--steps`."""
+    return [float(step) for step in options.steps.split(",") if step]
 
 
-class SummarizeUser(TaskUser):
-    task_name = "summarize"
+@events.init.add_listener
+def prepare(environment: Any, **_: Any) -> None:
+    """A recorder for this process, and how its record reaches the master."""
+    recorder = Recorder()
+    run = Run(environment, recorder)
+    listen = environment.events
+    listen.request.add_listener(recorder.request)
+    listen.user_error.add_listener(recorder.user_error)
+    listen.test_start.add_listener(run.begin)
+    listen.spawning_complete.add_listener(run.release)
+    listen.report_to_master.add_listener(run.report)
+    listen.worker_report.add_listener(lambda client_id, data: recorder.add(data["transfer"]))
+    listen.quitting.add_listener(run.finish)
 
 
-USERS: dict[str, type[TaskUser]] = {
-    user.task_name: user for user in (ClassifyUser, QaUser, SummarizeUser)
-}
+class Run:
+    """One run of this process, be it alone, a worker, or the master of workers."""
+
+    def __init__(self, environment: Any, recorder: Recorder) -> None:
+        self.environment = environment
+        self.recorder = recorder
+        self.pacing: ClosedLoop | OpenLoop = ClosedLoop()
+        self._cpu_s = self._began = 0.0
+        self._released = False
+
+    def begin(self, **_: Any) -> None:
+        options = self.environment.parsed_options
+        scenario = HTTP_SCENARIOS[options.scenario]
+        self.pacing = OpenLoop() if scenario.loop == OPEN else ClosedLoop()
+        self._released = False
+        for user in USERS.values():
+            user.pacing = self.pacing
+            user.send(texts_of(user, options, scenario.texts))
+        self._cpu_s, self._began = time.process_time(), time.perf_counter()
+
+    def release(self, user_count: int, **_: Any) -> None:
+        """All users are there: requests become due, on each worker by its share of them."""
+        runner = self.environment.runner
+        if self._released or isinstance(runner, MasterRunner):
+            return
+        self._released = True
+        options = self.environment.parsed_options
+        share = runner.user_count / user_count
+        steps = steps_of(options)
+        stages = [(rate * share, options.step_s) for rate in steps]
+        stages = stages or [(options.rate * share, FOREVER_S)]
+        seed = 1000 * options.seed + max(0, runner.worker_index)
+        self.pacing.start(stepped(stages, seed=seed))
+
+    def _settle(self) -> None:
+        """What the pacer and the clocks know goes into the recorder."""
+        took = max(time.perf_counter() - self._began, 1e-9)
+        self.recorder.generator_cpu = max(
+            self.recorder.generator_cpu, (time.process_time() - self._cpu_s) / took
+        )
+        if isinstance(self.pacing, OpenLoop):
+            self.recorder.released += self.pacing.released
+            self.recorder.late += self.pacing.late
+            self.pacing.released = self.pacing.late = 0
+
+    def report(self, client_id: str, data: dict[str, Any]) -> None:
+        self._settle()
+        data["transfer"] = self.recorder.take()
+
+    def finish(self, environment: Any, **_: Any) -> None:
+        """Judge the run, on the machine that saw all of it."""
+        self.pacing.stop()
+        if environment.parsed_options.worker:
+            return
+        if self._began:
+            self._settle()
+        environment.process_exit_code = conclude(self.recorder.take(), environment.parsed_options)
 
 
-def expected_results(task_name: str, body: dict[str, Any]) -> int:
-    """How many results a body asks for: one a text, or one a question."""
-    value = body["question" if task_name == "qa" else "text"]
-    return 1 if isinstance(value, str) else len(value)
+def texts_of(user: type[TaskUser], options: Any, texts: int) -> list[dict[str, Any]]:
+    """What the users of a task send."""
+    if options.mix == "examples" and texts == 1:
+        bodies = examples(user.task_name)
+    else:
+        mix = "mixed" if options.mix == "examples" else options.mix
+        model = options.model or DEFAULT_MODELS[user.task_name]
+        labels = zero_shot_labels() if model == "zeroshot" else None
+        bodies = bodies_of(user.task_name, model, mix, labels=labels, seed=options.seed)
+        bodies = grouped(user.task_name, bodies, texts)
+    chosen = {name: getattr(options, name) for name in ("model", "variant")}
+    return [{**body, **{k: v for k, v in chosen.items() if v}} for body in bodies]
 
 
-def fault_of(response: Any, expected: int) -> str:
-    """What is wrong with an answer, in one line; empty when nothing is."""
-    if response.status_code == 0:
-        return f"no answer: {response.error}"
-    if response.status_code != 200:
-        return f"status {response.status_code}: {(response.text or '')[:200]}"
-    try:
-        results = response.json()["results"]
-    except (ValueError, KeyError, TypeError):
-        return f"no results in {(response.text or '')[:200]!r}"
-    if not isinstance(results, list) or len(results) != expected:
-        return f"expected a list of {expected} results, got {results!r:.200}"
-    faults = [result["error"] for result in results if "error" in result]
-    return f"a result is an error: {faults[0]!r:.200}" if faults else ""
-
-
-def _retry_after_s(response: Any) -> float:
-    try:
-        wait_s = float(response.headers.get("Retry-After", 1))
-    except ValueError:  # an HTTP date; our server sends seconds
-        wait_s = 1.0
-    return min(max(wait_s, 0.0), MAX_BACKOFF_S)
+def conclude(seen: dict[str, Any], options: Any) -> int:
+    """Print what was seen, write the record, and return the exit code."""
+    judged = {**seen, "achieved": achieved(seen)}
+    invalid = faults(judged)
+    missed = []
+    if options.slo_p99_ms:
+        missed = Slo(options.slo_p99_ms, options.slo_shed, options.slo_failures).faults(judged)
+    latencies = seen["latencies_ms"]
+    record = {
+        "scenario": options.scenario,
+        "seed": options.seed,
+        "latency_ms": summary(latencies, seed=options.seed) if latencies else {},
+        "achieved": judged["achieved"],
+        "stages_ms": mean_stages_ms(seen),
+        "invalid": invalid,
+        "slo_missed": missed,
+        **{name: seen[name] for name in ("items", "shed", "failures", "generator_cpu")},
+        "latencies_ms": latencies,
+    }
+    if options.record:
+        Path(options.record).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    for line in (*(f"INVALID: {why}" for why in invalid), *(f"SLO: {why}" for why in missed)):
+        print(line, file=sys.stderr)
+    judged_by_slo = bool(options.slo_p99_ms)
+    failed = bool(seen["failures"]) and not judged_by_slo
+    return int(bool(missed or failed or (invalid and judged_by_slo)))

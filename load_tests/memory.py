@@ -5,10 +5,7 @@ In: a process id. Out: megabytes (10^6 bytes). Run by `transfer bench`.
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 
@@ -37,14 +34,18 @@ def _pss_line(text: str) -> int:
     return 0  # a process that is being torn down has no memory map left
 
 
-def tree_pss_mb(pid: int) -> float:
-    """PSS of a process and all its descendants; those that end meanwhile count as nothing."""
+def tree_pids(pid: int) -> list[int]:
+    """A process and all its descendants; empty when it is gone."""
     try:
         root = psutil.Process(pid)
-        pids = [pid, *(child.pid for child in root.children(recursive=True))]
+        return [pid, *(child.pid for child in root.children(recursive=True))]
     except psutil.NoSuchProcess:
-        return 0.0
-    return sum(_or_zero(each) for each in pids) / MB
+        return []
+
+
+def tree_pss_mb(pid: int) -> float:
+    """PSS of a process and all its descendants; those that end meanwhile count as nothing."""
+    return sum(_or_zero(each) for each in tree_pids(pid)) / MB
 
 
 def _or_zero(pid: int) -> int:
@@ -52,33 +53,3 @@ def _or_zero(pid: int) -> int:
         return pss_bytes(pid)
     except psutil.NoSuchProcess:
         return 0
-
-
-class PeakSampler:
-    """Watches a process tree while a `with` block runs; `peak_mb` is the most that it saw."""
-
-    def __init__(self, pid: int, every_s: float = 0.2) -> None:
-        self.pid = pid
-        self.every_s = every_s
-        self.peak_mb = 0.0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def _watch(self) -> None:
-        while True:
-            self.peak_mb = max(self.peak_mb, tree_pss_mb(self.pid))
-            if self._stop.wait(self.every_s):
-                return
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()

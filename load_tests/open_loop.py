@@ -20,7 +20,6 @@ kernel is exact to a tenth of a millisecond, where an event loop's timers are to
 from __future__ import annotations
 
 import json
-import random
 import re
 import selectors
 import socket
@@ -30,10 +29,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, count, cycle, takewhile
+from itertools import cycle
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from load_tests.arrivals import due_times
 from load_tests.percentiles import percentiles
 
 GRACE_S = 10.0  # how long answers are waited for after the last request was sent
@@ -41,20 +41,6 @@ CLOSED = "closed"
 LATE_S = 10.0  # how long the sender waits for a free connection
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-
-
-def due_times(rate: float, seconds: float, arrivals: str, seed: int) -> list[float]:
-    """Seconds from the start at which each request is due.
-
-    arrivals: "constant", or "poisson" (independent users; seeded)
-    """
-    if arrivals == "constant":
-        return [i / rate for i in range(int(rate * seconds))]
-    if arrivals != "poisson":
-        raise ValueError(f"arrivals is {arrivals!r}; expected constant or poisson")
-    source = random.Random(seed)
-    times = accumulate(source.expovariate(rate) for _ in count())
-    return list(takewhile(lambda time: time < seconds, times))
 
 
 def http_request(host: str, path: str, body: Any) -> bytes:

@@ -22,6 +22,11 @@ class Progress:
         self._show(words)
         self.done += 1
 
+    def note(self, words: str) -> None:
+        """What the step is about now; on a terminal alone, or a log would be flooded."""
+        if self.stream.isatty():
+            self._show(words)
+
     def close(self, words: str) -> None:
         """The last line."""
         self.done = self.total

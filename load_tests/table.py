@@ -1,69 +1,31 @@
-"""The trade-off table in Markdown, and the part of the README that is made from it.
+"""The trade-off table in Markdown, as the README shows it.
 
-In: a `tradeoff.json`. Out: Markdown, or the README rewritten between two marks. The README shows
-the committed results:
-
-    python -m load_tests.table            # rewrite README.md from docs/results/tradeoff.json
-    python -m load_tests.table --check    # exit code 1 when they differ
+In: a record. Out: one line a variant, then how it was measured. Written by `load_tests.publish`.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from load_tests.server import ROOT
-from services.errors import UsageError
+from load_tests.report.record import BASELINE, valid
 
 Row = dict[str, Any]
 
-BEGIN, END = "<!-- tradeoff:begin -->", "<!-- tradeoff:end -->"
-README = ROOT / "README.md"
-RESULTS = ROOT / "docs" / "results" / "tradeoff.json"
-HEADER = (
-    "model",
-    "variant",
-    "quality (n)",
-    "agreement with full",
-    "p50 ms",
-    "p95 ms",
-    "requests/s",
-    "PSS MB",
-    "disk MB",
-    "parameters",
-)
 NONE = "-"
+SERVED = "distilled-int8"
 
 
-def table(results: dict[str, Any]) -> str:
-    """One line a variant, then how it was measured."""
-    lines = [HEADER, ("---", "---", *["---:"] * (len(HEADER) - 2))]
-    lines += [_cells(row) for row in results["variants"]]
+def table(results: Row) -> str:
+    """The table and its notes."""
+    lines = [tuple(COLUMNS), ("---", "---", *["---:"] * (len(COLUMNS) - 2))]
+    lines += [tuple(cell(row) for cell in COLUMNS.values()) for row in results["variants"]]
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"{body}\n\n{_notes(results)}\n"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    latency = row.get("latency_ms", {})
-    return (
-        row["model"],
-        row["variant"],
-        _quality(row.get("quality")),
-        _number(row.get("agreement_with_full"), ".3f"),
-        _number(latency.get("p50"), ".1f"),
-        _number(latency.get("p95"), ".1f"),
-        _number(row.get("throughput_rps"), ",.0f"),
-        _number(row.get("peak_pss_mb"), ",.0f"),
-        _number(row.get("disk_mb"), ",.1f"),
-        _number(row.get("parameters", 0) / 1e6 or None, ".1f", " M"),
-    )
-
-
-def _quality(quality: Row | None) -> str:
+def _quality(row: Row) -> str:
+    quality = row.get("quality")
     if not quality:
         return NONE
     interval = ""
@@ -72,32 +34,64 @@ def _quality(quality: Row | None) -> str:
     return f"{quality['metric']} {quality['value']:.3f}{interval} ({quality['n']:,})"
 
 
-def _number(value: float | None, form: str, unit: str = "") -> str:
-    return NONE if value is None else f"{value:{form}}{unit}"
+def _number(form: str, *names: str, unit: str = "", times: float = 1.0) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        found: Any = row
+        for name in names:
+            found = (found or {}).get(name)
+        return NONE if found is None else f"{found * times:{form}}{unit}"
+
+    return cell
 
 
-def _notes(results: dict[str, Any]) -> str:
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "model": lambda row: str(row["model"]),
+    "variant": lambda row: str(row["variant"]),
+    "quality (n)": _quality,
+    "agreement with full": _number(".3f", "agreement_with_full"),
+    "p50 ms": _number(".1f", "latency_ms", "p50"),
+    "p99 ms": _number(".1f", "latency_ms", "p99"),
+    "requests/s at SLO": _number(",.0f", "max_rps_at_slo"),
+    "offline/s": _number(",.0f", "throughput_rps"),
+    "PSS MB": _number(",.0f", "peak_pss_mb"),
+    "disk MB": _number(",.1f", "disk_mb"),
+    "parameters": _number(".1f", "parameters", unit=" M", times=1e-6),
+}
+
+
+def _notes(results: Row) -> str:
     """How the numbers came about, in words, from the record itself."""
     at = results["environment"]
-    notes = [_machine(at), _method(at.get("plan"))]
-    if any(row.get("transport") == "in process" for row in results["variants"]):
+    notes = [_machine(at), _method(at.get("plan") or {})]
+    if any(row["variant"] == BASELINE for row in results["variants"]):
         notes.append(
-            "`pytorch-fp32` is the full model in `transformers`, 2 threads, called in process: its"
-            " numbers leave out HTTP, and its quality is that of `full`."
+            f"`{BASELINE}` is the full model in `transformers`, 2 threads, called in process: its"
+            " p50 and p99 leave out HTTP, and its quality is that of `full`."
         )
-    notes += [_speedup(one) for one in results.get("in_process", [])]
+    notes += _against_torch(results["variants"])
     if not at.get("validity", {}).get("idle_machine", True):
         used = at["validity"]["cpu_used_before"]
         notes.append(
             f"Other programs used {used:.0%} of the machine: measure again when it is idle."
         )
-    invalid = [f"{r['model']}/{r['variant']}" for r in results["variants"] if not _valid(r)]
+    invalid = [f"{row['model']}/{row['variant']}" for row in results["variants"] if not valid(row)]
     if invalid:
         notes.append(
-            "Requests/s of these are a lower bound (the generator used over 70 % of a core, or"
-            f" requests failed): {', '.join(invalid)}."
+            "Not valid in part, because the generator fell behind or no rate was confirmed: "
+            f"{', '.join(invalid)}."
         )
     return "\n".join(f"- {note}" for note in notes)
+
+
+def _against_torch(rows: list[Row]) -> list[str]:
+    """What the variant that is served by default does in process, beside PyTorch."""
+    rates = {(row["model"], row["variant"]): row.get("throughput_rps") for row in rows}
+    return [
+        f"`{model}` in process, same texts: {SERVED} {rates[model, SERVED]:,.0f}/s, PyTorch fp32 "
+        f"{torch:,.0f}/s: {rates[model, SERVED] / torch:.1f} times."
+        for (model, variant), torch in rates.items()
+        if variant == BASELINE and torch and rates.get((model, SERVED))
+    ]
 
 
 def _machine(at: Row) -> str:
@@ -108,81 +102,11 @@ def _machine(at: Row) -> str:
     )
 
 
-def _method(plan: Row | None) -> str:
-    single = f" for {plan['single_s']:g} s" if plan else ""
-    many = f"{plan['users']} clients for {plan['saturated_s']:g} s" if plan else "several clients"
+def _method(plan: Row) -> str:
+    single = f" for {plan['single_s']:.3g} s" if plan else ""
+    target = f" {plan['p99_ms']:g} ms" if "p99_ms" in plan else ""
     return (
-        f"p50 and p95: one client over HTTP{single}; requests/s: {many}; one text a request."
-        " PSS: peak of the server's process tree under that load. Agreement: with `full`, on"
-        " the sample texts of this repository, which are not the models' own field."
+        f"p50 and p99: one client over HTTP{single}; requests/s at SLO: the highest rate of random"
+        f" arrivals whose p99 is within{target or ' the target'}, confirmed by a second run;"
+        " offline: in process; PSS: peak of the server's process tree under that load."
     )
-
-
-def _speedup(one: Row) -> str:
-    return (
-        f"`{one['model']}` in process, same texts, one run: {one['variant']} "
-        f"{one['throughput_rps']:,.0f}/s, PyTorch fp32 {one['baseline_rps']:,.0f}/s: "
-        f"{one['ratio']:.1f} times."
-    )
-
-
-def _valid(row: Row) -> bool:
-    return all(phase["valid"] for phase in row.get("load", {}).values())
-
-
-def readme_with(readme: str, results: dict[str, Any]) -> str:
-    """The README's text with a fresh table between the marks; raises UsageError without them."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UsageError(
-            f"The README has no {BEGIN} followed by {END}; the table goes between them.",
-            "Put both marks on lines of their own.",
-        )
-    return f"{before}{BEGIN}\n{table(results)}{END}{after}"
-
-
-def read_results(path: Path) -> dict[str, Any]:
-    """A trade-off record; raises UsageError when there is none."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{path} is not a readable record ({error}).", "Run `transfer bench`."
-        ) from error
-
-
-def drifted(readme: Path = README, results: Path = RESULTS) -> bool:
-    """Whether the README's table is another than the results make."""
-    text = readme.read_text(encoding="utf-8")
-    return readme_with(text, read_results(results)) != text
-
-
-def update_readme(readme: Path = README, results: Path = RESULTS) -> bool:
-    """Rewrite the README's table; returns whether anything changed."""
-    text = readme.read_text(encoding="utf-8")
-    fresh = readme_with(text, read_results(results))
-    if fresh != text:
-        readme.write_text(fresh, encoding="utf-8")
-    return fresh != text
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="only say whether they differ")
-    parser.add_argument("--readme", type=Path, default=README)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    chosen = parser.parse_args(arguments)
-    if not chosen.check:
-        changed = update_readme(chosen.readme, chosen.results)
-        print("rewritten" if changed else "already up to date", file=sys.stderr)
-        return 0
-    if drifted(chosen.readme, chosen.results):
-        command = "python -m load_tests.table"
-        print(f"{chosen.readme} differs from {chosen.results}; run `{command}`.", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -21,7 +21,8 @@ from tests.services import tiny
 ROOT = Path(__file__).parents[1]
 VERBS = (
     *("build", "train", "distill", "export", "pack", "cards", "serve", "demo"),
-    *("errors", "results", "seeds", "predict", "compare", "bench", "models", "doctor"),
+    *("errors", "results", "seeds", "predict", "compare", "bench", "choose"),
+    *("models", "doctor"),
 )
 PUBLISHED = [
     *(("intent", "full"), ("intent", "distilled-int8"), ("emotion", "full")),
@@ -263,17 +264,72 @@ def test_compare_as_json(published, run, tmp_path):
     ]
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, out, _ = run("compare", "intent", "--data", data, "--json")
+    code, out, _ = run("compare", "intent", "--data", data, "--offline", "--json")
     report = json.loads(out)
     assert code == 0
     assert [entry["variant"] for entry in report["variants"]] == ["full", "distilled-int8"]
     assert report["variants"][0]["quality"]["value"] == 1.0
 
 
+def test_compare_asks_for_a_report_of_the_users_own_texts(published, run, tmp_path, monkeypatch):
+    from load_tests import bench
+
+    orders = []
+
+    class Told:
+        def __init__(self, order):
+            orders.append(order)
+
+        def run(self):
+            return Path("reports/compare-intent/tradeoff.html")
+
+    monkeypatch.setattr(bench, "Bench", Told)
+    monkeypatch.setattr(transfer, "_apart", lambda function, *arguments: function(*arguments))
+    data = tmp_path / "rows.jsonl"
+    data.write_text(json.dumps({"text": "send money", "label": "transfer_money"}) + "\n")
+    code, out, _ = run("compare", "intent", "--data", data, "--json")
+    (order,) = orders
+    assert code == 0
+    assert json.loads(out)["report"] == "reports/compare-intent/tradeoff.html"
+    assert order.bodies == {"intent": [{"text": "send money", "model": "intent"}]}
+    assert order.evidence("intent")["data"] == "rows.jsonl"
+    assert order.evidence("intent")["variants"][0]["quality"]["value"] == 1.0
+
+
 def test_compare_without_data_takes_the_samples(published, run):
     code, out, _ = run("compare", "highlights")
     assert code == 0
     assert out.startswith("highlights, 120 rows\nfull ")
+
+
+# choose
+
+
+def test_choose_names_a_variant_and_writes_the_setting(empty, run, tmp_path):
+    from load_tests.report.write import write
+    from tests.load_tests.records import record
+
+    report = write(record(), tmp_path / "reports").with_suffix(".json")
+    env = tmp_path / "serving.env"
+    ask = ("choose", "intent", "--p99-ms", "50", "--report", report, "--env-file", env)
+    code, out, _ = run(*ask, "--max-loss", "1.5")
+    assert code == 0
+    assert out.startswith("intent/full-int8: 250 requests/s")
+    assert env.read_text() == "TRANSFER_VARIANTS=intent/full-int8\n"
+    assert transfer._read_env(env) == {"TRANSFER_VARIANTS": "intent/full-int8"}
+    code, out, _ = run(*ask, "--max-loss", "5", "--json")
+    assert json.loads(out)["variant"] == "distilled-int8"
+    refused(
+        run(*ask, "--max-loss", "5", "--max-memory-mb", "100"),
+        1,
+        "None has at most 100 MB of memory",
+    )
+    assert env.read_text() == "TRANSFER_VARIANTS=intent/distilled-int8\n", "as it was"
+
+
+def test_choose_before_any_report(empty, run, tmp_path):
+    ask = ("choose", "intent", "--p99-ms", "50", "--max-loss", "1")
+    refused(run(*ask, "--report", tmp_path / "none.json"), 2, "none.json", "transfer bench")
 
 
 # Bad input

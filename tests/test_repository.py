@@ -119,7 +119,8 @@ def test_packages_are_listed_by_name_and_are_there():
         for path in (ROOT / room).rglob("__init__.py")
     }
     assert set(setuptools["packages"]) == found
-    assert setuptools["package-data"] == {"services": ["playground/*"]}
+    data = {"services": ["playground/*"], "load_tests.report": ["*.css", "*.js"]}
+    assert setuptools["package-data"] == data
     assert not [path for path in (ROOT / "services" / "playground").iterdir() if path.is_dir()]
 
 

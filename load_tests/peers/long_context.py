@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from load_tests.memory import PeakSampler
 from load_tests.peers.figures import at_most, figure
 from load_tests.peers.plan import Plan
 from load_tests.peers.questions import KEY, check_offsets
 from load_tests.peers.rounds import interleaved
 from load_tests.peers.servers import planned, post
 from load_tests.peers.variants import artifacts, variants
+from load_tests.sampler import Sampler
 from load_tests.server import Server
 from load_tests.texts import long_context
 
@@ -47,7 +47,7 @@ def measure(plan: Plan, say: Say) -> Row:
     with planned([KEY]) as server:
         _ask(server, document(1000))
         idle_mb = server.pss_mb()
-        with PeakSampler(server.pid, every_s=0.05) as memory:
+        with Sampler(server.pid, every_s=0.05) as memory:
             seen = interleaved(
                 {
                     "long": lambda: _ask(server, document(CHARACTERS)),

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from load_tests.report.write import read_record
 from load_tests.server import ROOT
-from load_tests.table import read_results
 from services.errors import TransferError
 
 Row = dict[str, Any]
@@ -28,7 +28,7 @@ HEADER = ("figure", "value", "target", "reached", "spread", "how")
 
 def merged(path: Path, parts: Mapping[str, Row]) -> Row:
     """The record at `path`, where there is one, with `parts` in place of its own."""
-    before = read_results(path)["parts"] if path.is_file() else {}
+    before = read_record(path)["parts"] if path.is_file() else {}
     return {"parts": {**before, **parts}}
 
 
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("record", type=Path, nargs="?", default=RESULTS)
     path = parser.parse_args(arguments).record
     try:
-        path.with_suffix(".md").write_text(table(read_results(path)), encoding="utf-8")
+        path.with_suffix(".md").write_text(table(read_record(path)), encoding="utf-8")
     except TransferError as error:
         print(f"{error.message} {error.hint}".strip(), file=sys.stderr)
         return 2

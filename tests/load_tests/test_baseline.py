@@ -7,7 +7,7 @@ import pytest
 
 from load_tests.baseline import BATCHES, CALLS, baseline
 from load_tests.bodies import items, zero_shot_labels
-from load_tests.measure import LoadError
+from load_tests.modules import LoadError
 from services.registry import KINDS
 
 TASKS = {

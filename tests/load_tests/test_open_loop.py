@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from load_tests.open_loop import Connection, drive, due_times, http_request
+from load_tests.open_loop import Connection, drive, http_request
 from load_tests.server import Server, free_port, started
 from tests.load_tests.conftest import tiny_command
 
@@ -21,24 +21,6 @@ def plan(server: Server, **changes: Any) -> dict[str, Any]:
     base = {"host": address.hostname, "port": address.port, "path": "/classify"}
     base |= {"bodies": [{"text": "a"}], "rate": 100.0, "seconds": 1.0, "connections": 4}
     return {**base, "arrivals": "constant", "seed": 0, **changes}
-
-
-def test_constant_arrivals_are_equally_far_apart() -> None:
-    assert due_times(4.0, 1.0, "constant", seed=0) == [0.0, 0.25, 0.5, 0.75]
-
-
-def test_random_arrivals_have_the_rate_and_follow_the_seed() -> None:
-    found = due_times(1000.0, 10.0, "poisson", seed=1)
-    assert found == due_times(1000.0, 10.0, "poisson", seed=1)
-    assert found != due_times(1000.0, 10.0, "poisson", seed=2)
-    assert found == sorted(found)
-    assert found[0] > 0 and found[-1] < 10.0
-    assert 9_500 < len(found) < 10_500
-
-
-def test_other_arrivals_are_refused() -> None:
-    with pytest.raises(ValueError, match="bursts"):
-        due_times(1.0, 1.0, "bursts", seed=0)
 
 
 @pytest.mark.parametrize(

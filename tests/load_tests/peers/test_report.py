@@ -10,7 +10,7 @@ import pytest
 
 from load_tests.peers import report
 from load_tests.peers.figures import at_least, at_most, figure
-from load_tests.table import read_results
+from load_tests.report.write import read_record
 
 
 def part(*rows: dict[str, Any]) -> dict[str, Any]:
@@ -88,4 +88,4 @@ def test_the_committed_table_is_made_of_the_committed_record() -> None:
     if not report.RESULTS.is_file():
         pytest.skip("no run is committed")
     table = report.RESULTS.with_suffix(".md").read_text(encoding="utf-8")
-    assert table == report.table(read_results(report.RESULTS))
+    assert table == report.table(read_record(report.RESULTS))
