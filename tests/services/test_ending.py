@@ -44,7 +44,7 @@ def in_flight(server: Server, count: int = 3) -> tuple[list[threading.Thread], l
     threads = [threading.Thread(target=ask) for _ in range(count)]
     for thread in threads:
         thread.start()
-    wait(lambda: "transfer_in_flight 0.0" not in httpx.get(f"{server.url}/metrics").text)
+    wait(lambda: f"transfer_in_flight {count}.0" in httpx.get(f"{server.url}/metrics").text)
     return threads, found
 
 

@@ -234,7 +234,9 @@ def test_training_stops_when_it_gets_no_better(make_recipe: MakeRecipe, tmp_path
 def test_layers_move_below_frozen_embeddings(
     changes: dict[str, bool], make_recipe: MakeRecipe, tmp_path: Path, tiny_bert: Path
 ) -> None:
-    recipe = make_recipe("highlights", max_steps=2, freeze_embeddings=True, **changes)
+    recipe = make_recipe(
+        "highlights", max_steps=2, evaluations=1, freeze_embeddings=True, **changes
+    )  # the rate of the first step is 0, and the dev set may like it best
     tuned = weights(finetune(recipe, tmp_path / "out", progress=False))
     base = {f"bert.{name}": tensor for name, tensor in weights(tiny_bert).items()}
     same_as_base = {name for name in tuned if name in base and torch.equal(tuned[name], base[name])}
