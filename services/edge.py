@@ -224,7 +224,7 @@ class Edge:
             body = await read_body(headers, receive, engine.settings.max_body_bytes)
             watch.body_is_here()
             request = decode_request(body, ROUTES[visit.route])
-            gate.admit(visit, body, engine.scheduler.pace.tokens(len(body)))
+            gate.admit(visit, body, engine.scheduler.pace.tokens)
             return await answer_request(engine, request, timeout_s)
         except asyncio.CancelledError:
             watch.raise_reason()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -47,9 +48,13 @@ class Gate:
         self._logs = settings.log_requests
         self._origins = settings.cors_origins
 
-    def admit(self, visit: Visit, body: bytes, tokens: int) -> None:
-        """Take what a request may cost; raises QuotaError."""
+    def admit(self, visit: Visit, body: bytes, estimate: Callable[[int], int]) -> None:
+        """Take what a request may cost; raises QuotaError.
+
+        estimate: characters -> tokens
+        """
         if self.quota.tokens_per_minute:
+            tokens = estimate(len(body))
             self.quota.take(visit.key, tokens)
             visit.taken = tokens
         if self._logs == "text":
@@ -99,9 +104,6 @@ class Gate:
             return ()
         return (
             ("Access-Control-Allow-Methods", methods),
-            (
-                "Access-Control-Allow-Headers",
-                "Authorization, Content-Type, X-Api-Key, X-Request-Id, X-Request-Timeout-Ms",
-            ),
+            ("Access-Control-Allow-Headers", ASKED_WITH),
             ("Access-Control-Max-Age", "600"),
         )

@@ -58,12 +58,8 @@ class _Second:
     """A handler that leaves the first signal to `first`, and ends everything at the second."""
 
     def __init__(self, first: Any) -> None:
-        self._first = first.first if isinstance(first, _Second) else first
+        self.first = first.first if isinstance(first, _Second) else first
         self._asked = False
-
-    @property
-    def first(self) -> Any:
-        return self._first
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
@@ -71,7 +67,7 @@ class _Second:
                 child.kill()
             os._exit(128 + number)
         self._asked = True
-        self._first(number, frame)
+        self.first(number, frame)
 
 
 def end_in_peace(drain_s: float, unready: Callable[[], None]) -> None:

@@ -102,13 +102,12 @@ class Metrics:
         )
 
     def retired(self, manifest: Manifest) -> None:
-        """Forget a variant that is not served any more, unless another of its name is."""
+        """Forget a variant that is not served any more."""
         own = (manifest.model, manifest.variant)
-        self.memory.values.pop(own, None)
-        sha256 = graph_sha256(manifest)
-        for numbers in (self.info, self.plan):
+        for numbers in (self.memory, self.info, self.plan):
+            at = numbers.labels.index("model")
             for labels in list(numbers.values):
-                if labels[-1] == sha256 or labels[:2] == own:
+                if labels[at : at + 2] == own:
                     del numbers.values[labels]
 
     def planned(self, manifest: Manifest, plan: Plan) -> None:

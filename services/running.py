@@ -5,7 +5,6 @@ Each worker leaves a file with its process id beside the model store while it ru
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from pathlib import Path
@@ -47,12 +46,13 @@ def tell_to_reload(settings: Settings) -> list[int]:
 
 def _is_python(pid: int) -> bool:
     """Whether the process is still one of ours, as far as /proc tells; ids are used again."""
-    path = Path(f"/proc/{pid}/cmdline")
-    if not path.parent.parent.is_dir():
+    if not Path("/proc").is_dir():
         return True
-    with contextlib.suppress(OSError):
-        return b"bentoml" in path.read_bytes() or b"python" in path.read_bytes()
-    raise ProcessLookupError(pid)
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError as error:
+        raise ProcessLookupError(pid) from error
+    return b"bentoml" in command or b"python" in command
 
 
 def _folder(settings: Settings) -> Path:

@@ -23,7 +23,7 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from load_tests.peers.splits import Split
-from load_tests.peers.worker import answer_lines
+from load_tests.worker import answer_lines
 from services.manifest import read_manifest
 from services.windows import spans
 

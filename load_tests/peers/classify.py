@@ -20,8 +20,8 @@ from load_tests.peers.plan import Plan
 from load_tests.peers.rounds import best, interleaved, ratios
 from load_tests.peers.splits import Split, labels_request, rate_request, splits
 from load_tests.peers.variants import Variant, artifacts, variants
-from load_tests.peers.worker import Worker
 from load_tests.texts import LONG_WORDS, SHORT_WORDS, long_texts, short_texts
+from load_tests.worker import Worker
 from load_tests.wrk import Load
 from services.settings import usable_cores
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from load_tests.peers.worker import answer_lines
+from load_tests.worker import answer_lines
 from services.errors import UsageError
 
 THREADS = 2

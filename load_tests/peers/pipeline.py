@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from load_tests.baseline import BATCHES, THREADS, Call, question_answering, throughput
-from load_tests.peers.worker import answer_lines
+from load_tests.worker import answer_lines
 
 
 class _Measurer:

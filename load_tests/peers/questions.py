@@ -17,8 +17,8 @@ from load_tests.peers.figures import at_least, figure
 from load_tests.peers.plan import Plan
 from load_tests.peers.rounds import interleaved, ratios
 from load_tests.peers.variants import artifacts, variants
-from load_tests.peers.worker import Worker
 from load_tests.texts import questions_with_contexts, squad_questions
+from load_tests.worker import Worker
 from load_tests.wrk import Load, run_wrk
 
 Row = dict[str, Any]

@@ -16,8 +16,8 @@ from typing import Any
 from load_tests.peers.figures import Target, at_least, figure
 from load_tests.peers.plan import Plan
 from load_tests.peers.rounds import best, interleaved, ratios
-from load_tests.peers.worker import Worker
 from load_tests.samples import sample_items
+from load_tests.worker import Worker
 from services.errors import UsageError
 
 Row = dict[str, Any]

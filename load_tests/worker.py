@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from load_tests.modules import LoadError
 from load_tests.server import ROOT
@@ -36,18 +37,24 @@ class Worker:
         )
         return self
 
-    def ask(self, **request: Any) -> Any:
-        """The answer to one request; raises LoadError with the program's last lines."""
+    def tell(self, **request: Any) -> None:
+        """A request without an answer; when the program has ended, the next `ask` says so."""
+        stdin = self._pipes()[0]
+        with suppress(BrokenPipeError):
+            stdin.write(json.dumps(request) + "\n")
+            stdin.flush()
+
+    def _pipes(self) -> tuple[IO[str], IO[str]]:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise RuntimeError("a worker is used outside of its block")
-        try:
-            stdin.write(json.dumps(request) + "\n")
-            stdin.flush()
-            line = stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
+        return stdin, stdout
+
+    def ask(self, **request: Any) -> Any:
+        """The answer to one request; raises LoadError with the program's last lines."""
+        stdout = self._pipes()[1]
+        self.tell(**request)
+        if not (line := stdout.readline()):
             raise LoadError(
                 f"`python -m {self.module}` ended without an answer:\n{self._tail()}",
                 "Install what it misses, or give it what it asks for.",
@@ -66,7 +73,8 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         if self._process.stdin:
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from load_tests.peers.worker import answer_lines
+from load_tests.worker import answer_lines
 
 said: list[str] = []
 
