@@ -51,7 +51,20 @@ def _fail(error: TransferError, code: int) -> int:
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="transfer", description=(__doc__ or "").splitlines()[0])
     verbs = root.add_subparsers(title="verbs", required=True, metavar="VERB")
+    for add in (
+        _add_build,
+        _add_train,
+        _add_export,
+        _add_reports,
+        _add_serve,
+        _add_measure,
+        _add_look,
+    ):
+        add(verbs)
+    return root
 
+
+def _add_build(verbs: Any) -> None:
     build = _verb(verbs, "build", run_build, "adapters to verified, published variants")
     build.add_argument("models", nargs="*", help="only these models")
     build.add_argument("--fp16", action="store_true", help="also fp16 variants; needs a GPU")
@@ -59,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
     half = _verb(verbs, "half", run_half, "fp16 variants of built ones, verified on this GPU")
     half.add_argument("variants", type=Path, help="e.g. .cache/build/variants")
 
+
+def _add_train(verbs: Any) -> None:
     train = _verb(verbs, "train", run_train, "fine-tune a recipe")
     train.add_argument("recipe", help="a preset or a YAML file")
     train.add_argument(
@@ -74,6 +89,8 @@ def parser() -> argparse.ArgumentParser:
         "--no-control", action="store_true", help="skip the same student without its teacher"
     )
 
+
+def _add_export(verbs: Any) -> None:
     export = _verb(verbs, "export", run_export, "checkpoint to verified, published variants")
     export.add_argument("checkpoint", type=Path)
     export.add_argument(
@@ -94,6 +111,8 @@ def parser() -> argparse.ArgumentParser:
         help="data=PATH, rank=64, also=RECIPE=PATH, any key",
     )
 
+
+def _add_reports(verbs: Any) -> None:
     cards = _verb(verbs, "cards", run_cards, "measure the adapters and write their cards anew")
     cards.add_argument("data", type=Path, help="folder with the data that export/cards.yaml names")
     cards.add_argument("models", nargs="*", help="only these models")
@@ -119,6 +138,8 @@ def parser() -> argparse.ArgumentParser:
         "settings", nargs="*", metavar="key=value", help="seeds=3, out=DIR, data=PATH, any key"
     )
 
+
+def _add_serve(verbs: Any) -> None:
     serve = _verb(verbs, "serve", run_serve, "serve the published variants over REST")
     serve.add_argument("--port", type=int, default=3000)
     serve.add_argument("--host", default="127.0.0.1")
@@ -137,6 +158,8 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--variant", default="")
     predict.add_argument("--question", default="", help="qa: asked of every line")
 
+
+def _add_measure(verbs: Any) -> None:
     compare = _verb(verbs, "compare", run_compare, "quality, agreement, size and speed of variants")
     compare.add_argument("model")
     compare.add_argument("--data", type=Path, help="labelled rows; the sample data without it")
@@ -168,10 +191,11 @@ def parser() -> argparse.ArgumentParser:
         "--env-file", type=Path, default=ENV_FILE, help="where the serving setting is written"
     )
 
+
+def _add_look(verbs: Any) -> None:
     _verb(verbs, "models", run_models, "the published variants")
     doctor = _verb(verbs, "doctor", run_doctor, "what this machine has, and what is wrong with it")
     doctor.add_argument("--port", type=int, default=3000)
-    return root
 
 
 def _verb(
@@ -482,20 +506,6 @@ def run_compare(options: argparse.Namespace) -> None:
         page = _compare_under_load(options, report, rows)
         report["report"], human = str(page), f"{human}\n{page}"
     _print(options, report, human)
-
-
-def _compared(model: str, data: Path | None) -> tuple[dict[str, Any], list[Any]]:
-    """The variants of a model on labelled rows, or on the sample data; and these rows."""
-    from export.compare import compare_variants
-    from training.data import rows_for, sample_rows
-
-    rows: list[Any] = []
-
-    def rows_of(kind: str, labels: Sequence[str], multi_label: bool) -> Sequence[Any]:
-        rows[:] = rows_for(kind, data, multi_label) if data else sample_rows(kind)
-        return rows
-
-    return compare_variants(model, Settings.from_environment(), rows_of, bool(data)), rows
 
 
 def _apart(function: Callable[..., Any], *arguments: Any) -> Any:

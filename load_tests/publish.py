@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from load_tests.marks import between
 from load_tests.report.html import page
 from load_tests.report.plots import overview
 from load_tests.report.record import rounded
 from load_tests.report.write import NAME, read_record, table_csv, write
 from load_tests.server import ROOT
 from load_tests.table import table
-from services.errors import TransferError, UsageError
+from services.errors import TransferError
 
 BEGIN, END = "<!-- tradeoff:begin -->", "<!-- tradeoff:end -->"
 README = ROOT / "README.md"
@@ -51,15 +52,8 @@ def readme_with(readme: str, record: dict[str, Any], picture: str) -> str:
 
     picture: the path of the SVG from the README. Raises UsageError without the marks.
     """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UsageError(
-            f"The README has no {BEGIN} followed by {END}; the table goes between them.",
-            "Put both marks on lines of their own.",
-        )
     shown = f"![Quality against p99 of every variant]({picture})"
-    return f"{before}{BEGIN}\n{table(record)}\n{shown}\n{END}{after}"
+    return between(readme, BEGIN, END, f"{table(record)}\n{shown}", "README")
 
 
 def expected(readme: Path, results: Path) -> dict[Path, str]:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from load_tests.marks import between
 from load_tests.server import ROOT
-from services.errors import UsageError
 
 Row = dict[str, Any]
 
@@ -109,14 +109,7 @@ def read_record(path: Path = RECORD) -> Row | None:
 
 def document_with(document: str, record: Row | None) -> str:
     """The document with a fresh part between the marks; raises UsageError without them."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UsageError(
-            f"The document has no {BEGIN} followed by {END}; the table goes between them.",
-            "Put both marks on lines of their own.",
-        )
-    return f"{before}{BEGIN}\n{section(record)}\n{END}{after}"
+    return between(document, BEGIN, END, section(record))
 
 
 def update_document(record: Row | None, document: Path = DOCUMENT) -> None:
