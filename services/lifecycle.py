@@ -58,7 +58,7 @@ class _Second:
     """A handler that leaves the first signal to `first`, and ends everything at the second."""
 
     def __init__(self, first: Any) -> None:
-        self.first = first.first if isinstance(first, _Second) else first
+        self.first: Any = first.first if isinstance(first, _Second) else first
         self._asked = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
