@@ -35,6 +35,7 @@ from services.gate import Gate, Visit
 from services.metrics_port import serve_metrics
 from services.reply import Reply, encode, error_reply, piece, response_start, send_reply
 from services.schemas import (
+    MILLISECONDS,
     ROUTES,
     CompareRequest,
     HfClassifyRequest,
@@ -346,12 +347,13 @@ def timeout_of(headers: Headers) -> float:
     text = headers.get("x-request-timeout-ms")
     if text is None:
         return math.inf
-    if not (text.isascii() and text.isdigit()) or int(text) == 0:
-        raise InvalidError(
-            f"X-Request-Timeout-Ms is {text[:50]!r}; expected whole milliseconds above 0.",
-            "Send e.g. X-Request-Timeout-Ms: 500, or leave it out.",
-        )
-    return int(text) / 1000
+    if re.fullmatch(MILLISECONDS, text):
+        return int(text) / 1000
+    raise InvalidError(
+        f"X-Request-Timeout-Ms is {text[:50]!r}; expected whole milliseconds above 0, "
+        "in at most eight digits.",
+        "Send e.g. X-Request-Timeout-Ms: 500, or leave it out.",
+    )
 
 
 def request_id_of(headers: Headers) -> str:
