@@ -107,14 +107,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = options.out or default
     try:
         plan, parts = plan_of(options), parts_of(options)
-        record = run(plan, parts, out, shlex.join(["python", "-m", "load_tests.soak", *given]))
+        record = run(plan, parts, out, _command(given))
         if out == report.RESULTS:
             report.draw()
     except TransferError as error:
         print(f"{error.message} {error.hint}".strip(), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    print(report.table(record))
-    return int(bool(report.missed({"parts": {name: record["parts"][name] for name in parts}})))
+    measured = {"parts": {name: record["parts"][name] for name in parts}}
+    print(report.table(measured))
+    return int(bool(report.missed(measured)))
+
+
+def _command(given: Sequence[str]) -> str:
+    """The command as it can be run elsewhere: paths cut to their names."""
+    shown = [Path(one).name if Path(one).is_absolute() else one for one in given]
+    return shlex.join(["python", "-m", "load_tests.soak", *shown])
 
 
 if __name__ == "__main__":

@@ -74,9 +74,6 @@ def measure(plan: Plan, say: Say) -> Row:
     with serving(plan.variants or ("intent",), env=plan.env) as server:
         for _ in range(20):
             ask(server.url)
-        announced(server.url)
-        chunked(server.url)  # what the first of each kind needs is no growth
-        time.sleep(REST_S)
         rows = [
             part
             for name, upload in (("announced", announced), ("chunked", chunked))
