@@ -26,6 +26,7 @@ from services.body import (
     Scope,
     Send,
     Watch,
+    has_gone,
     headers_of,
     read_body,
 )
@@ -160,7 +161,11 @@ class Edge:
         if path not in SILENT and not (path.startswith(static.PREFIX) and known):
             self._opened_gate().leave(visit, reply.status, reply.answer)
         if reply.events is None:
-            await send_reply(reply, visit, receive, send)
+            try:
+                await send_reply(reply, visit, receive, send)
+            except RuntimeError as error:
+                if not has_gone(error):
+                    raise
 
     async def _stream(self, reply: Reply, visit: Visit, receive: Receive, send: Send) -> None:
         """Send events as they come; when the client leaves, the work ends."""
@@ -180,6 +185,9 @@ class Edge:
                 watch.raise_reason()
                 raise
         except Exception as error:
+            if has_gone(error):
+                reply.status = CLIENT_GONE
+                return
             fault = await self._guarded(_raised(error), visit)
             reply.status = fault.status
             await send(piece(b"event: error\ndata: " + fault.body + b"\n\n"))
