@@ -54,10 +54,14 @@ def http_request(host: str, path: str, body: Any) -> bytes:
 
 @dataclass
 class Connection:
-    """One keep-alive connection with at most one request on its way; due: when that one was."""
+    """One keep-alive connection with at most one request on its way; due: when that one was.
+
+    busy: there is one; what the server closes without one is only given back
+    """
 
     sock: socket.socket
     due: float = 0.0
+    busy: bool = False
     buffer: bytearray = field(default_factory=bytearray)
 
     def answer(self) -> int:
@@ -128,11 +132,16 @@ class Generator:
             time.sleep(wait_s)
         try:
             connection = self._free.get(timeout=LATE_S)
+            if connection.sock.fileno() < 0:  # closed while nothing was asked
+                connection = self._connect()
         except Empty:
             self.failures["no free connection"] += 1
             return
-        connection.due = due
+        except OSError as refused:
+            self.failures[repr(refused)[:100]] += 1
+            return
         with self._lock:
+            connection.due, connection.busy = due, True
             self._on_their_way += 1
         self.late_ms.append(1000 * (time.perf_counter() - due))
         try:
@@ -184,6 +193,7 @@ class Generator:
         connection.buffer.clear()
         self.seconds = time.perf_counter() - self._start
         with self._lock:
+            connection.busy = False
             self._on_their_way -= 1
         self._free.put(connection)
 
@@ -194,6 +204,8 @@ class Generator:
                 return
             self._selector.unregister(connection.sock)
             connection.sock.close()
+            if not connection.busy:
+                return
             self._on_their_way -= 1
         self.failures[repr(error)[:100]] += 1
         try:

@@ -38,6 +38,7 @@ def test_what_the_document_says_is_what_the_service_does(
         f"{method.upper()} {path}"
         for path, methods in document()["paths"].items()
         for method in methods
+        if path != "/docs.json"  # it reads that before it begins
     }
     assert {name for name, count in asked.items() if count >= CASES} == operations
     assert client.get("/readyz").status_code == 200

@@ -19,6 +19,7 @@ GOOD: dict[str, Any] = {
     "refused_ms": [5.0] * 902,
     "without_retry_after": 0,
     "late_ms": {"p99": 1.0},
+    "generator_cpu": 0.1,
     "failures": {"status 429": 902},
 }
 

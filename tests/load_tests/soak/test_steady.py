@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from load_tests.server import Server, serving
+from load_tests.server import serving
 from load_tests.soak import steady
 from load_tests.soak.mixed import mixed_load, requests
 from load_tests.soak.plan import SHORT
 
 
 def test_a_server_that_leaks_is_found_out() -> None:
-    control = steady._leaking(replace(SHORT, control_s=3.0, rate=200.0))
+    control = steady._leaking(replace(SHORT, control_s=2.0, rate=300.0))
     words = " ".join(control.drift.faults())
     assert "PSS" in words and "file descriptors" in words and "threads" in words
 
@@ -29,10 +29,3 @@ def test_every_route_variant_and_error_is_asked(published: Mapping[str, str]) ->
     assert seen.answered > 0 and seen.rude > 0
     assert seen.refused["status 400"] > 0 and seen.refused["status 422"] > 0
     assert seen.unexpected == {}
-
-
-def test_what_a_server_answers_wrongly_is_counted(tiny_server: Server) -> None:
-    """It knows three routes, and answers one of them with 429 always."""
-    seen = mixed_load(tiny_server.url, 0.5, rate=40.0, seed=1)
-    assert seen.sent > 0
-    assert seen.refused["status 429"] > 0
