@@ -22,6 +22,7 @@ import onnxruntime as ort
 from services.binding import on_device
 from services.errors import ArtifactError, TransferError
 from services.manifest import Manifest
+from services.memory import resident_mb
 from services.plan import LONG, Call, Plan, PlanFile, calls_of, measure, plan_key, unmeasured
 from services.providers import CPU as CPU
 from services.providers import CUDA as CUDA
@@ -79,7 +80,7 @@ class Runtime:
         """
         manifest = check_variant(folder)
         chosen = choose_provider(manifest, provider, offered_providers())
-        before = _resident_mb()
+        before = resident_mb()
         task = load_task(manifest, folder)
         key = plan_key_of(manifest, chosen, cores)
         plan = plans.find(key) if plans else None
@@ -89,7 +90,7 @@ class Runtime:
         runtime.warm_up()
         # What an earlier variant gave back is used again; the files are the least it can be.
         least = manifest.size_bytes / 1e6
-        runtime.memory_mb = round(max(_resident_mb() - before, least), 3)
+        runtime.memory_mb = round(max(resident_mb() - before, least), 3)
         return runtime
 
     @property
@@ -296,15 +297,6 @@ def sample_windows(task: Task, longest: int, count: int, tokens: int) -> list[Wi
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else repr(error)
-
-
-def _resident_mb() -> float:
-    """Resident memory of this process; 0 where /proc does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0.0
-    return pages * 4096 / 1e6
 
 
 def result_of(runtime: Runtime, encoded: Any, **choices: Any) -> dict[str, Any]:
