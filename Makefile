@@ -58,7 +58,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/bandit -q -ll -c pyproject.toml -r services training export load_tests transfer.py
+	$(BIN)/bandit -q -ll -c pyproject.toml -r services training export load_tests commands transfer.py
 
 # Every package of the serving images with the hashes of its files, and the bill of materials of it.
 COMPILE = $(BIN)/uv pip compile -q pyproject.toml --extra serve -c constraints.txt \

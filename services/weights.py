@@ -21,6 +21,7 @@ AGAIN = "Run `transfer build` again."
 GRAPH, NODE, INITIALIZER, ATTRIBUTE = 7, 1, 5, 5  # of Model, Graph, Graph, Node
 TENSOR_OF, GRAPH_OF, GRAPHS_OF = 5, 6, 11  # of Attribute
 DATA_TYPE, FLOATS, NAME, RAW, DOUBLES, EXTERNAL = 2, 4, 8, 9, 10, 13  # of Tensor
+KEY, VALUE = 1, 2  # of what tells where a tensor lies
 FLOAT, FLOAT16, DOUBLE, BFLOAT16 = 1, 10, 11, 16
 CHUNK = 4_000_000  # bytes looked at in one go
 
@@ -44,6 +45,7 @@ def check_weights(path: Path, listed: Collection[str]) -> None:
 
 def _check(tensor: memoryview, path: Path, listed: Collection[str]) -> None:
     kind, name, values = 0, "", []
+    place: dict[str, str] = {}
     for number, value in _fields(tensor):
         if number == DATA_TYPE:
             kind = value
@@ -52,18 +54,29 @@ def _check(tensor: memoryview, path: Path, listed: Collection[str]) -> None:
         elif number in (RAW, FLOATS, DOUBLES) and isinstance(value, memoryview):
             values.append(value)
         elif number == EXTERNAL:
-            _check_place(dict(_fields(value)), path, listed)
+            entry = dict(_fields(value))
+            key, text = (bytes(entry.get(one, b"")).decode() for one in (KEY, VALUE))
+            place[key] = text
+    if place:
+        values.append(_beside(place, path, listed))
     if any(_has_nan(value, kind) for value in values):
         raise ArtifactError(f"{path} has weights that are NaN in {name[:100]}.", AGAIN)
 
 
-def _check_place(entry: dict[int, Any], path: Path, listed: Collection[str]) -> None:
-    """Of weights outside of the graph's file."""
-    key, value = (bytes(entry.get(number, b"")).decode() for number in (1, 2))
-    if key == "location" and value not in listed:
+def _beside(place: dict[str, str], path: Path, listed: Collection[str]) -> memoryview:
+    """The bytes of a tensor that lies in another file."""
+    location = place.get("location", "")
+    if location not in listed:
         raise ArtifactError(
-            f"{path} keeps weights in {value[:200]!r}, which its manifest does not list.", AGAIN
+            f"{path} keeps weights in {location[:200]!r}, which its manifest does not list.", AGAIN
         )
+    with (path.parent / location).open("rb") as file:
+        whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    start = int(place.get("offset", 0))
+    end = start + int(place.get("length", len(whole) - start))
+    if not 0 <= start <= end <= len(whole):
+        raise ValueError(f"weights from {start} to {end} of {len(whole)} bytes in {location}")
+    return whole[start:end]
 
 
 def _has_nan(data: memoryview, kind: int) -> bool:

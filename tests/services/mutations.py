@@ -17,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models
 
+from export.embeddings import data_name, put_embeddings_beside
 from services.manifest import describe_files
 from tests.services import tiny
 
@@ -203,6 +204,28 @@ def weights_elsewhere(made: onnx.ModelProto) -> None:
     entry.key, entry.value = "location", "../elsewhere.bin"
 
 
+def beside(change: Callable[[Path], None] = lambda folder: None) -> Callable[[Path], Path]:
+    """The table with a NaN in a file of its own; `change` has the last word on the files."""
+
+    def write(folder: Path) -> Path:
+        tiny.write_variant(folder, graph=graph(nan_in_one_word))
+        put_embeddings_beside(folder / GRAPH, least_bytes=1)
+        change(folder)
+        return with_right_hashes(folder)
+
+    return write
+
+
+def shorter_table(folder: Path) -> None:
+    table = folder / data_name(GRAPH)
+    table.write_bytes(table.read_bytes()[:100])
+
+
+def with_right_hashes(folder: Path) -> Path:
+    files = [{"path": f.path, "sha256": f.sha256, "bytes": f.bytes} for f in describe_files(folder)]
+    return Path(with_fields(files=files)(folder, made=True))
+
+
 def with_files(content: dict[str, bytes]) -> Callable[[Path], Path]:
     """Published with these files, and with their right hashes."""
 
@@ -210,10 +233,7 @@ def with_files(content: dict[str, bytes]) -> Callable[[Path], Path]:
         tiny.write_variant(folder)
         for name, data in content.items():
             (folder / name).write_bytes(data)
-        files = [
-            {"path": f.path, "sha256": f.sha256, "bytes": f.bytes} for f in describe_files(folder)
-        ]
-        return with_fields(files=files)(folder, made=True)
+        return with_right_hashes(folder)
 
     return write
 
@@ -281,6 +301,8 @@ MISPUBLISHED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "NaN in the vector of one word": (with_graph(nan_in_one_word), GRAPH),
     "NaN in a constant": (with_graph(nan_in_a_constant), GRAPH),
     "NaN in half precision": (with_graph(half), GRAPH),
+    "NaN in a table beside the graph": (beside(), GRAPH),
+    "a table beside the graph that is too short": (beside(shorter_table), GRAPH),
     "an input renamed": (with_graph(renamed_input), GRAPH),
     "one more input": (with_graph(unlisted_input), GRAPH),
     "an input of another type": (with_graph(input_of_another_type), GRAPH),
