@@ -36,11 +36,12 @@ ERRORS = {
     401: "No valid API key, where the service has keys",
     404: "An unknown model or variant",
     405: "Another method than POST",
-    408: "The body arrives too slowly",
+    408: "The header or the body arrives too slowly",
     413: "The body is too large",
     415: "Another content type than application/json",
     422: "Not what the route takes, or text that no model can read",
     429: "Too much is waiting, or this key has used up its tokens; see Retry-After",
+    431: "The header is larger than 64 KiB",
     503: "The models are being loaded; see Retry-After",
     504: "It took too long",
 }
