@@ -83,7 +83,10 @@ def _add_train(verbs: Any) -> None:
     distill = _verb(verbs, "distill", run_distill, "distill a student from a teacher checkpoint")
     distill.add_argument("recipe", help="a preset or a YAML file")
     distill.add_argument(
-        "settings", nargs="*", metavar="key=value", help="teacher=DIR, out=DIR, data=PATH, any key"
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="teacher=DIR[,DIR], out=DIR, data=PATH, any key",
     )
     distill.add_argument(
         "--no-control", action="store_true", help="skip the same student without its teacher"
@@ -124,12 +127,13 @@ def _add_reports(verbs: Any) -> None:
     )
 
     results = _verb(verbs, "results", run_results, "measure what docs/results.md shows")
-    results.add_argument("name", choices=("published", "ways", "tables"))
+    results.add_argument("name", choices=("published", "ways", "distillation", "tables"))
     results.add_argument(
         "settings",
         nargs="*",
         metavar="key=value",
-        help="data=PATH; ways: checkpoint=, loras=DIR",
+        help="data=PATH; ways: checkpoint=, loras=DIR; distillation: teacher=DIR[,DIR], "
+        "recipe=intent-distilled, seeds=1, factors=NAME,..., unlabelled=PATH, out=DIR",
     )
 
     seeds = _verb(verbs, "seeds", run_seeds, "train a recipe and its student with several seeds")
@@ -303,9 +307,9 @@ def run_distill(options: argparse.Namespace) -> None:
 
     own, keys = _settings(options.settings, "out", "teacher")
     recipe = load_recipe(options.recipe, keys)
-    teacher = Path(own.get("teacher") or CHECKPOINTS / recipe.name)
+    teachers = _folders(own.get("teacher") or str(CHECKPOINTS / recipe.name))
     out = Path(own.get("out") or CHECKPOINTS / f"{recipe.name}-distilled")
-    distill(recipe, teacher, out, sys.stderr.isatty(), control=not options.no_control)
+    distill(recipe, teachers, out, sys.stderr.isatty(), control=not options.no_control)
     _print_metrics(options, out)
 
 
@@ -389,6 +393,9 @@ def run_results(options: argparse.Namespace) -> None:
         write_tables()
         _print(options, {"document": str(DOCUMENT)}, str(DOCUMENT))
         return
+    if options.name == "distillation":
+        _print(options, *_distillation(options.settings))
+        return
     measure = {"published": _published, "ways": _ways}[options.name]
     path = write_result(options.name, {**measure(options.settings), **_where()})
     _print(options, {"record": str(path)}, str(path))
@@ -423,6 +430,51 @@ def _ways(settings: Sequence[str]) -> dict[str, Any]:
         print(f"{way}: measured", file=sys.stderr)
 
     return compare_ways(checkpoint, loras, WORK / "ways", found, advance=advance)
+
+
+def _distillation(settings: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """(record's path, the same for people); written after every cell."""
+    from export.results import write_result
+    from training.recipe import load_recipe
+    from training.trials import FACTORS, Trial, run_trials
+
+    ours = ("teacher", "recipe", "seeds", "factors", "unlabelled", "out")
+    own, keys = _settings(settings, *ours)
+    recipe = load_recipe(own.get("recipe") or "intent-distilled", keys)
+    trial = Trial(
+        recipe,
+        tuple(_folders(own.get("teacher") or str(CHECKPOINTS / recipe.name))),
+        _number("seeds", own.get("seeds", "1")),
+        tuple(own["factors"].split(",")) if own.get("factors") else FACTORS,
+        own.get("unlabelled", ""),
+    )
+    made = {"command": f"transfer results distillation {shown(settings)}", **_where()}
+
+    def advance(cell: str, record: dict[str, Any]) -> None:
+        print(f"{cell}: done", file=sys.stderr)
+        write_result("distillation", {**made, **record})
+
+    out = Path(own.get("out") or CHECKPOINTS / "trials" / recipe.name)
+    record = run_trials(trial, out, advance, sys.stderr.isatty())
+    path = write_result("distillation", {**made, **record})
+    return {"record": str(path)}, str(path)
+
+
+def _folders(text: str) -> list[Path]:
+    """`A,B` or `[A,B]` to paths."""
+    return [Path(part.strip()) for part in text.strip("[]").split(",") if part.strip()]
+
+
+def shown(settings: Sequence[str]) -> str:
+    """`key=value` settings without the folders of this machine: the last two parts of a path."""
+
+    def short(text: str) -> str:
+        return "/".join(Path(text).parts[-2:]) if text.startswith("/") else text
+
+    pairs = [setting.partition("=") for setting in settings]
+    return " ".join(
+        f"{key}{equals}{','.join(map(short, value.split(',')))}" for key, equals, value in pairs
+    )
 
 
 def run_seeds(options: argparse.Namespace) -> None:
