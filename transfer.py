@@ -92,6 +92,18 @@ def _add_train(verbs: Any) -> None:
         "--no-control", action="store_true", help="skip the same student without its teacher"
     )
 
+    add = _verb(verbs, "add-class", run_add_class, "teach a classifier new classes")
+    add.add_argument("checkpoint", help="a checkpoint's folder, or the name of a model")
+    add.add_argument("settings", nargs="*", metavar="key=value", help="out=DIR, any key")
+    add.add_argument("--data", required=True, help="rows of the new classes: text and label")
+    add.add_argument(
+        "--method", default="distill", help="distill, replay, or head (new layers alone)"
+    )
+    add.add_argument("--replay", type=int, default=10, help="rows of each old class; -1: all")
+    add.add_argument("--old", default="", help="where the old rows lie, if not as trained")
+    add.add_argument("--max-loss", type=float, default=1.0, help="points of the old classes")
+    add.add_argument("--publish", action="store_true", help="export it at once, as `export` does")
+
 
 def _add_export(verbs: Any) -> None:
     export = _verb(verbs, "export", run_export, "checkpoint to verified, published variants")
@@ -127,13 +139,16 @@ def _add_reports(verbs: Any) -> None:
     )
 
     results = _verb(verbs, "results", run_results, "measure what docs/results.md shows")
-    results.add_argument("name", choices=("published", "ways", "distillation", "tables"))
+    results.add_argument(
+        "name", choices=("published", "ways", "distillation", "add-class", "tables")
+    )
     results.add_argument(
         "settings",
         nargs="*",
         metavar="key=value",
         help="data=PATH; ways: checkpoint=, loras=DIR; distillation: teacher=DIR[,DIR], "
-        "recipe=intent-distilled, seeds=1, factors=NAME,..., unlabelled=PATH, out=DIR",
+        "recipe=intent-distilled, seeds=1, factors=NAME,..., unlabelled=PATH, out=DIR; "
+        "add-class: recipe=intent, new=10, seeds=1, out=DIR",
     )
 
     seeds = _verb(verbs, "seeds", run_seeds, "train a recipe and its student with several seeds")
@@ -313,6 +328,51 @@ def run_distill(options: argparse.Namespace) -> None:
     _print_metrics(options, out)
 
 
+def run_add_class(options: argparse.Namespace) -> None:
+    from training.add_class import Addition, add_class
+
+    own, keys = _settings(options.settings, "out")
+    checkpoint = _checkpoint_of(options.checkpoint)
+    addition = Addition(
+        checkpoint,
+        options.data,
+        options.method,
+        options.replay,
+        options.old,
+        options.max_loss,
+        tuple(keys),
+    )
+    out = Path(own.get("out") or CHECKPOINTS / f"{checkpoint.name}-more")
+    report = add_class(addition, out, sys.stderr.isatty())
+    lines = [
+        f"{out}: {len(report['new_labels'])} new classes, {report['method']}, "
+        f"{report['replayed_rows']} old rows read again",
+        f"old classes: {report['old_before']['value']:.4f} before, "
+        f"{report['old_after']['value']:.4f} after",
+        f"new classes: {report['new']['value']:.4f}; all: {report['all']['value']:.4f}",
+    ]
+    if options.publish:
+        tags = _exported(out)
+        report["variants"] = tags
+        lines += [f"{key:28} {tag}" for key, tag in tags.items()]
+    else:
+        lines.append(f"publish it: transfer export {out}")
+    _print(options, {"checkpoint": str(out), **report}, "\n".join(lines))
+
+
+def _checkpoint_of(name: str) -> Path:
+    """The folder itself, or a model's: trained here, or made of its adapter by `build`."""
+    places = [Path(name), CHECKPOINTS / name, WORK / "build/checkpoints" / name / "full"]
+    found = [place for place in places if (place / "checkpoint.json").is_file()]
+    if not found:
+        raise UsageError(
+            f"{name} is neither a checkpoint nor a model with one; looked in "
+            f"{', '.join(map(str, places))}.",
+            "Train it (`transfer train`) or rebuild what ships (`transfer build`).",
+        )
+    return found[0]
+
+
 def _print_metrics(options: argparse.Namespace, checkpoint: Path) -> None:
     metrics = json.loads((checkpoint / "metrics.json").read_text(encoding="utf-8"))
     test, train = metrics["test"], metrics["train"]
@@ -330,18 +390,20 @@ def _print_metrics(options: argparse.Namespace, checkpoint: Path) -> None:
 
 
 def run_export(options: argparse.Namespace) -> None:
+    tags = _exported(options.checkpoint, options.settings, not options.unmeasured, options.fp16)
+    _print(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
+
+
+def _exported(
+    checkpoint: Path, keys: Sequence[str] = (), measured: bool = True, fp16: bool = False
+) -> dict[str, str]:
     from export.checkpoint import export_checkpoint
     from training.data import sample_rows
     from training.held_out import held_out
 
-    held = None
-    if not options.unmeasured:
-        held = held_out(_checkpoint_recipe(options.checkpoint, options.settings))
+    held = held_out(_checkpoint_recipe(checkpoint, keys)) if measured else None
     lock = Settings.from_environment().lock
-    tags = export_checkpoint(
-        options.checkpoint, WORK / "export", lock, sample_rows, held, fp16=options.fp16
-    )
-    _print(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
+    return export_checkpoint(checkpoint, WORK / "export", lock, sample_rows, held, fp16=fp16)
 
 
 def run_pack(options: argparse.Namespace) -> None:
@@ -393,8 +455,9 @@ def run_results(options: argparse.Namespace) -> None:
         write_tables()
         _print(options, {"document": str(DOCUMENT)}, str(DOCUMENT))
         return
-    if options.name == "distillation":
-        _print(options, *_distillation(options.settings))
+    if options.name in (long := {"distillation": _distillation, "add-class": _forgetting}):
+        path = long[options.name](options.settings)
+        _print(options, {"record": str(path)}, str(path))
         return
     measure = {"published": _published, "ways": _ways}[options.name]
     path = write_result(options.name, {**measure(options.settings), **_where()})
@@ -432,9 +495,8 @@ def _ways(settings: Sequence[str]) -> dict[str, Any]:
     return compare_ways(checkpoint, loras, WORK / "ways", found, advance=advance)
 
 
-def _distillation(settings: Sequence[str]) -> tuple[dict[str, Any], str]:
-    """(record's path, the same for people); written after every cell."""
-    from export.results import write_result
+def _distillation(settings: Sequence[str]) -> Path:
+    """The record's path; it is written after every cell."""
     from training.recipe import load_recipe
     from training.trials import FACTORS, Trial, run_trials
 
@@ -448,16 +510,39 @@ def _distillation(settings: Sequence[str]) -> tuple[dict[str, Any], str]:
         tuple(own["factors"].split(",")) if own.get("factors") else FACTORS,
         own.get("unlabelled", ""),
     )
-    made = {"command": f"transfer results distillation {shown(settings)}", **_where()}
-
-    def advance(cell: str, record: dict[str, Any]) -> None:
-        print(f"{cell}: done", file=sys.stderr)
-        write_result("distillation", {**made, **record})
-
+    keep = _keeping("distillation", settings)
     out = Path(own.get("out") or CHECKPOINTS / "trials" / recipe.name)
-    record = run_trials(trial, out, advance, sys.stderr.isatty())
-    path = write_result("distillation", {**made, **record})
-    return {"record": str(path)}, str(path)
+    return keep("", run_trials(trial, out, keep, sys.stderr.isatty()))
+
+
+def _forgetting(settings: Sequence[str]) -> Path:
+    """The record's path; it is written after every way."""
+    from training.forgetting import run_ways
+    from training.recipe import load_recipe
+
+    own, keys = _settings(settings, "recipe", "new", "seeds", "out")
+    recipe = load_recipe(own.get("recipe") or "intent", keys)
+    new, seeds = (
+        _number(key, own.get(key, usual)) for key, usual in (("new", "10"), ("seeds", "1"))
+    )
+    keep = _keeping("add-class", settings)
+    out = Path(own.get("out") or CHECKPOINTS / "add-class" / recipe.name)
+    progress = sys.stderr.isatty()
+    return keep("", run_ways(recipe, new, seeds, out, advance=keep, progress=progress))
+
+
+def _keeping(name: str, settings: Sequence[str]) -> Callable[[str, dict[str, Any]], Path]:
+    """Writes what is measured so far, with its command and where; for long measurements."""
+    from export.results import write_result
+
+    made = {"command": f"transfer results {name} {shown(settings)}", **_where()}
+
+    def keep(done: str, record: dict[str, Any]) -> Path:
+        if done:
+            print(f"{done}: done", file=sys.stderr)
+        return write_result(name, {**made, **record})
+
+    return keep
 
 
 def _folders(text: str) -> list[Path]:

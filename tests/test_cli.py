@@ -20,7 +20,7 @@ from tests.services import tiny
 
 ROOT = Path(__file__).parents[1]
 VERBS = (
-    *("build", "train", "distill", "export", "pack", "cards", "serve", "demo"),
+    *("build", "train", "distill", "add-class", "export", "pack", "cards", "serve", "demo"),
     *("errors", "results", "seeds", "predict", "compare", "bench", "choose"),
     *("models", "doctor"),
 )

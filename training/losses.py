@@ -94,6 +94,8 @@ def distillation_loss(kind: str, outputs: Any, batch: Batch, temperature: float)
         return functional.mse_loss(scores[known], teacher_scores[known])
     student_logits = outputs.logits.float()
     teacher_logits = batch["teacher_logits"]
+    # A teacher that knows fewer classes, the first ones, teaches those (Li & Hoiem 2016).
+    student_logits = student_logits[:, : teacher_logits.shape[1]]
     if batch["targets"].dtype == torch.float32:
         soft = torch.sigmoid(teacher_logits / temperature)
         loss = functional.binary_cross_entropy_with_logits(student_logits / temperature, soft)

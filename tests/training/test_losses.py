@@ -253,3 +253,14 @@ def test_several_labels_of_rows_that_only_a_teacher_has_judged() -> None:
     assert torch.isclose(task_loss(kind, out, batch), expected)
     batch["targets"][0] = UNLABELLED
     assert task_loss(kind, out, batch) == 0.0
+
+
+def test_a_teacher_of_fewer_classes_teaches_those() -> None:
+    """Learning without forgetting (Li & Hoiem 2016): the new classes have nothing to be near to."""
+    student = SimpleNamespace(logits=torch.randn(2, 5, requires_grad=True))
+    teacher = torch.randn(2, 3)
+    batch = {"targets": torch.tensor([4, 0]), "teacher_logits": teacher}
+    loss = distillation_loss("sequence-classification", student, batch, 2.0)
+    assert torch.isclose(loss, soft_targets(student.logits[:, :3], teacher, 2.0))
+    (gradient,) = torch.autograd.grad(loss, student.logits)
+    assert gradient[:, 3:].abs().max() == 0.0
