@@ -29,7 +29,7 @@ TASKS = ("classify", "qa", "summarize")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
-    options = parser().parse_args(arguments)
+    options = _parsed(arguments)
     prepare_bentoml()
     try:
         return int(options.verb(options) or 0)
@@ -41,6 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 2 if error.status < 500 else 1)
     except KeyboardInterrupt:
         return 130
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """`key=value` may stand behind options, too, where argparse takes no positional words."""
+    root = parser()
+    options, rest = root.parse_known_args(arguments)
+    late = [word for word in rest if "=" in word and not word.startswith("-")]
+    if len(late) < len(rest) or (late and not hasattr(options, "settings")):
+        root.error(f"unrecognized arguments: {' '.join(rest)}")
+    if late:
+        options.settings = [*options.settings, *late]
+    return options
 
 
 def _fail(error: TransferError, code: int) -> int:

@@ -116,8 +116,9 @@ def add_class(addition: Addition, out: Path, progress: bool = True) -> Report:
     """
     refuse_finished(out)
     parent = _extendable(addition.checkpoint)
-    old_recipe = _old_recipe(addition)
+    old_recipe = _old_recipe(addition, parent)
     old = load_data(old_recipe)
+    _refuse_other_labels(old, old_recipe, parent)
     new = _new_splits(addition, old_recipe, parent)
     splits = _joined(old, new, addition.replay, old_recipe)
     recipe = _recipe(addition, old_recipe, out / DATA)
@@ -165,9 +166,22 @@ def _claim(addition: Addition, out: Path) -> None:
 # Rows
 
 
-def _old_recipe(addition: Addition) -> Recipe:
+def _old_recipe(addition: Addition, parent: Description) -> Recipe:
+    """The one that it was trained with; of what `transfer build` made, the preset of its name."""
     keys = [f"data={addition.old}"] if addition.old else []
-    return load_recipe(addition.checkpoint / "recipe.yaml", keys)
+    path = addition.checkpoint / "recipe.yaml"
+    return load_recipe(path if path.is_file() else parent.model, keys)
+
+
+def _refuse_other_labels(old: Splits, recipe: Recipe, parent: Description) -> None:
+    found = label_names(old["train"], recipe.out_of_scope)
+    if set(found) != set(parent.labels):
+        differing = sorted(set(found) ^ set(parent.labels))
+        raise UsageError(
+            f"{recipe.data} has other classes than {parent.model} knows: "
+            f"{', '.join(differing[:10])}.",
+            "Say where the rows lie that it was trained on: `--old PATH`.",
+        )
 
 
 def _new_splits(addition: Addition, old: Recipe, parent: Description) -> Splits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +182,18 @@ def test_other_columns_and_another_place_of_the_old_rows(
     addition = Addition(teachers("intent", "bert"), data, "replay", 2, str(old), 100.0, keys)
     add_class(addition, tmp_path / "out", progress=False)
     assert read_description(tmp_path / "out").model == "desk"
+
+
+def test_what_the_adapter_was_made_into_has_the_preset_of_its_name(
+    teachers: Teachers, repairs: str, tmp_path: Path
+) -> None:
+    built = tmp_path / "built"
+    shutil.copytree(teachers("intent", "bert"), built)
+    (built / "recipe.yaml").unlink()
+    rows = [{"text": f"{i} {label}", "intent": label} for i in range(20) for label in "bd"]
+    old = write_jsonl(tmp_path / "old.jsonl", rows)
+    with pytest.raises(UsageError, match="other classes than intent knows: b, billing, d, returns"):
+        add_class(Addition(built, repairs, old=str(old)), tmp_path / "out", False)
 
 
 # What is refused
