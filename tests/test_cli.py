@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import transfer
+from commands import measuring, places, serving
+from commands.trials import shown
 from export.publish import publish, write_lock
 from services.registry import read_lock, variant_path
 from tests.export.models import flip_last_byte, write_adapters
@@ -35,7 +37,7 @@ PUBLISHED = [
 def empty(tmp_path, monkeypatch):
     """A store without a variant, and every folder of the command line elsewhere."""
     for name in ("WORK", "ADAPTERS", "CHECKPOINTS"):
-        monkeypatch.setattr(transfer, name, tmp_path / name.lower())
+        monkeypatch.setattr(places, name, tmp_path / name.lower())
     for name in [name for name in os.environ if name.startswith("TRANSFER_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TRANSFER_LOCK", str(tmp_path / "lock.json"))
@@ -288,7 +290,7 @@ def test_compare_asks_for_a_report_of_the_users_own_texts(published, run, tmp_pa
             return Path("reports/compare-intent/tradeoff.html")
 
     monkeypatch.setattr(bench, "Bench", Told)
-    monkeypatch.setattr(transfer, "_apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(measuring, "apart", lambda function, *arguments: function(*arguments))
     data = tmp_path / "rows.jsonl"
     data.write_text(json.dumps({"text": "send money", "label": "transfer_money"}) + "\n")
     code, out, _ = run("compare", "intent", "--data", data, "--json")
@@ -320,7 +322,7 @@ def test_choose_names_a_variant_and_writes_the_setting(empty, run, tmp_path):
     assert code == 0
     assert out.startswith("intent/full-int8: 250 requests/s")
     assert env.read_text() == "TRANSFER_VARIANTS=intent/full-int8\n"
-    assert transfer._read_env(env) == {"TRANSFER_VARIANTS": "intent/full-int8"}
+    assert serving.read_env(env) == {"TRANSFER_VARIANTS": "intent/full-int8"}
     code, out, _ = run(*ask, "--max-loss", "5", "--json")
     assert json.loads(out)["variant"] == "distilled-int8"
     refused(
@@ -456,7 +458,7 @@ def test_a_class_of_nothing_is_refused(run, empty):
 
 
 def test_commands_in_records_name_no_folder_of_this_machine():
-    told = transfer.shown(["data=/home/me/clinc/a.json", "teacher=/x/y/c1,c2", "seeds=1"])
+    told = shown(["data=/home/me/clinc/a.json", "teacher=/x/y/c1,c2", "seeds=1"])
     assert told == "data=clinc/a.json teacher=y/c1,c2 seeds=1"
 
 
