@@ -124,12 +124,13 @@ def _add_reports(verbs: Any) -> None:
     )
 
     results = _verb(verbs, "results", run_results, "measure what docs/results.md shows")
-    results.add_argument("name", choices=("published", "ways", "tables"))
+    results.add_argument("name", choices=("published", "ways", "curves", "imbalance", "tables"))
     results.add_argument(
         "settings",
         nargs="*",
         metavar="key=value",
-        help="data=PATH; ways: checkpoint=, loras=DIR",
+        help="data=PATH; ways: checkpoint=, loras=DIR; curves: ways=, sizes=1,10,all, seeds=, "
+        "recipe=, out=DIR; imbalance: seeds=, recipe=, out=DIR; any key",
     )
 
     seeds = _verb(verbs, "seeds", run_seeds, "train a recipe and its student with several seeds")
@@ -293,8 +294,13 @@ def run_train(options: argparse.Namespace) -> None:
 
     own, keys = _settings(options.settings, "out")
     recipe = load_recipe(options.recipe, keys)
-    out = finetune(recipe, Path(own.get("out") or CHECKPOINTS / recipe.name), sys.stderr.isatty())
+    out = Path(own.get("out") or CHECKPOINTS / recipe.name)
+    finetune(recipe, out, sys.stderr.isatty(), cache=WORK / "features", tell=_tell)
     _print_metrics(options, out)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def run_distill(options: argparse.Namespace) -> None:
@@ -389,8 +395,15 @@ def run_results(options: argparse.Namespace) -> None:
         write_tables()
         _print(options, {"document": str(DOCUMENT)}, str(DOCUMENT))
         return
-    measure = {"published": _published, "ways": _ways}[options.name]
-    path = write_result(options.name, {**measure(options.settings), **_where()})
+    measure = {
+        "published": _published,
+        "ways": _ways,
+        "curves": _curves,
+        "imbalance": _imbalance,
+    }[options.name]
+    command = " ".join(["transfer results", options.name, *map(_without_folders, options.settings)])
+    record = {"command": command, **measure(options.settings), **_where()}
+    path = write_result(options.name, record)
     _print(options, {"record": str(path)}, str(path))
 
 
@@ -423,6 +436,33 @@ def _ways(settings: Sequence[str]) -> dict[str, Any]:
         print(f"{way}: measured", file=sys.stderr)
 
     return compare_ways(checkpoint, loras, WORK / "ways", found, advance=advance)
+
+
+def _without_folders(setting: str) -> str:
+    """`data=/home/me/banking77` as `data=banking77`: a command that suits other machines."""
+    name, equals, value = setting.partition("=")
+    return f"{name}={Path(value).name}" if equals and Path(value).is_absolute() else setting
+
+
+def _curves(settings: Sequence[str]) -> dict[str, Any]:
+    from training.curves import chosen_sizes, chosen_ways, measure_curves
+    from training.recipe import load_recipe
+
+    own, keys = _settings(settings, "recipe", "ways", "sizes", "seeds", "out")
+    recipe = load_recipe(own.get("recipe", "banking"), keys)
+    work = Path(own.get("out") or CHECKPOINTS / "curves" / recipe.name)
+    ways, sizes = chosen_ways(own.get("ways", "")), chosen_sizes(own.get("sizes", ""))
+    return measure_curves(recipe, work, ways, sizes, _number("seeds", own.get("seeds", "0")), _tell)
+
+
+def _imbalance(settings: Sequence[str]) -> dict[str, Any]:
+    from training.recipe import load_recipe
+    from training.remedies import measure_remedies
+
+    own, keys = _settings(settings, "recipe", "seeds", "out")
+    recipe = load_recipe(own.get("recipe", "intent-imbalanced"), keys)
+    work = Path(own.get("out") or CHECKPOINTS / "imbalance" / recipe.name)
+    return measure_remedies(recipe, work, _number("seeds", own.get("seeds", "3")), _tell)
 
 
 def run_seeds(options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import published, ways
+from export import curves, published, remedies, ways
 from export.sections import with_section, write_section
 from services.errors import UsageError
 from services.settings import ROOT
@@ -38,6 +38,8 @@ RESULTS = {
     "published": Result("clinc150-published.json", published.table),
     "ways": Result("ways-to-ship.json", ways.table, ways.plot),
     "seeds": Result("seeds.json", spread.table),
+    "curves": Result("curves.json", curves.table, curves.plot),
+    "imbalance": Result("imbalance.json", remedies.table, remedies.plot),
 }
 
 
