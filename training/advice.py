@@ -19,12 +19,12 @@ CURVES = Path(__file__).parent.parent / "docs" / "results" / "curves.json"
 WORTH_SAYING = 0.02  # of the metric; and more than the seeds' spread
 
 
-def against(recipe: Recipe, rows: Sequence[Any], path: Path = CURVES) -> str:
+def against(recipe: Recipe, rows: Sequence[Any], path: Path | None = None) -> str:
     """What the curves say against the recipe's strategy for its training rows; empty: nothing."""
     if recipe.kind != "sequence-classification" or recipe.multi_label or recipe.start:
         return ""
     labels = {label for row in rows for label in row.labels}
-    found = read_curves(path)
+    found = read_curves(path or CURVES)
     if not found or not labels:
         return ""
     examples = len(rows) / len(labels)
@@ -44,13 +44,13 @@ def _told(row: Mapping[str, Any]) -> str:
     return f"{row['mean']:.3f} in {row['seconds']:.0f} s"
 
 
-def read_curves(path: Path = CURVES) -> Mapping[str, Any] | None:
+def read_curves(path: Path) -> Mapping[str, Any] | None:
     """The record of the curves; None where nothing was measured, or it cannot be read."""
     try:
-        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if found.get("rows") else None
+    return found if isinstance(found, dict) and found.get("rows") else None
 
 
 def nearest(rows: Sequence[Mapping[str, Any]], examples: float) -> list[Mapping[str, Any]]:

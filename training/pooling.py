@@ -35,13 +35,17 @@ def mean_pooled(plain: Any) -> Any:
 
         def forward(
             self,
-            input_ids: Tensor,
+            input_ids: Tensor | None = None,
             attention_mask: Tensor | None = None,
             token_type_ids: Tensor | None = None,
+            inputs_embeds: Tensor | None = None,
             output_hidden_states: bool | None = None,
             output_attentions: bool | None = None,
+            **unused: Any,  # PEFT gives all that a classifier of transformers takes
         ) -> Any:
             given: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
+            if inputs_embeds is not None:
+                given["inputs_embeds"] = inputs_embeds
             if "token_type_ids" in inspect.signature(self.base_model.forward).parameters:
                 given["token_type_ids"] = token_type_ids
             encoded = self.base_model(

@@ -12,8 +12,9 @@ from peft import LoraConfig, get_peft_model
 from export.adapter import pack, read_card, read_record, unpack
 from services.errors import ArtifactError, TransferError
 from tests.export.models import description, save, write_checkpoint, write_mlm_base
+from training.layers import head_names
 from training.models import build_student, load_model
-from training.strategies import PEFT_TASKS, head_names
+from training.strategies.freezing import PEFT_TASKS
 
 KINDS = ("sequence-classification", "question-answering", "sentence-extraction")
 IDS = torch.tensor([[2, 45, 350, 61, 788, 90, 3]])

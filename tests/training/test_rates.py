@@ -62,7 +62,7 @@ def _faint(name: str) -> bool:
     return ".query." in name or ".key." in name
 
 
-@pytest.mark.parametrize("job", ["intent", "highlights", "reader"])
+@pytest.mark.parametrize("job", ["intent", "highlights"])
 def test_layers_learn_slower_the_deeper_they_lie(
     job: str, make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:

@@ -20,9 +20,9 @@ from typing import Any
 from training.layers import head_names
 from training.recipe import Recipe
 from training.record import Fit
+from training.strategies.cached_head import fit_head, fit_two_stages
 from training.strategies.contrastive import fit_contrastive
 from training.strategies.freezing import full, head, last_n, lora, reinit_top, scratch
-from training.strategies.head import fit_head, fit_two_stages
 from training.strategies.job import Job, Strategy, fit_steps
 from training.strategies.prototypes import fit_prototypes
 

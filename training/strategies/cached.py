@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 from services.windows import Window
 from training.features import stack
@@ -74,8 +74,7 @@ def encoder_states(
     cache = folder / _key(windows, f"{identity}/{kept}/{bf16}")
     if not (cache / "done").is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        runner = TorchRunner(model, "zero-shot", pad_id, bf16=bf16)
-        runner.model = model.base_model
+        runner = TorchRunner(model.base_model, "zero-shot", pad_id, bf16=bf16)
         found = [_kept(out["last_hidden_state"], kept) for out in runner(windows)]
         np.save(cache / "ends.npy", np.cumsum([0, *map(len, found)]))
         np.save(cache / "vectors.npy", np.concatenate(found).astype(np.float32))
@@ -110,8 +109,8 @@ def what_the_head_reads(model: Any, kind: str) -> str:
     hidden = torch.randn(1, 4, model.config.hidden_size, generator=generator)
     other = torch.randn(1, 4, model.config.hidden_size, generator=generator)
     other[:, 0] = hidden[:, 0]
-    ids = torch.full((1, 4), 5, device=device)
-    inputs = {name: ids if name == "input_ids" else ids // 5 for name in model_inputs(model)}
+    ones = torch.ones((1, 4), dtype=torch.long, device=device)
+    inputs = {name: ones * 5 if name == "input_ids" else ones for name in model_inputs(model)}
     outputs = []
     with replayed(model) as replay, torch.inference_mode():
         for states in (hidden, other):
@@ -131,7 +130,9 @@ class Replay(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         pooled = self.pooler(self.states) if self.pooler is not None else None
-        return BaseModelOutputWithPooling(last_hidden_state=self.states, pooler_output=pooled)
+        return BaseModelOutputWithPoolingAndCrossAttentions(
+            last_hidden_state=self.states, pooler_output=pooled
+        )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from torch.utils.data import Sampler
 from training.dev_score import dev_scorer
 from training.features import OUTSIDE, Feature, collate
 from training.fit import Scorer, TaskTrainer, Windows, callbacks, train, training_arguments
-from training.models import INPUTS, TorchRunner, model_inputs
+from training.models import TorchRunner, model_inputs
 from training.pooling import pool
 from training.record import Fit
 from training.strategies.job import Job
@@ -64,7 +64,8 @@ class ContrastiveTrainer(TaskTrainer):
     """Cosines of all pairs in a batch instead of the classifier's loss."""
 
     def _loss(self, model: Any, batch: Mapping[str, Tensor]) -> Tensor:
-        encoded = model.base_model(**{name: batch[name] for name in INPUTS if name in batch})
+        encoder = model.base_model
+        encoded = encoder(**{name: batch[name] for name in model_inputs(encoder)})
         vectors = pool(encoded.last_hidden_state, batch["attention_mask"])
         return contrastive_loss(vectors, batch["targets"])
 
@@ -130,8 +131,7 @@ def _embedded(
     model: Any, job: Job, features: Sequence[Feature]
 ) -> tuple[Floats, np.ndarray[Any, Any]]:
     """((windows, width) of length 1, (windows,) labels) by the encoder as it is now."""
-    runner = TorchRunner(model, "zero-shot", job.pad_id, bf16=job.recipe.bf16)
-    runner.model = model.base_model
+    runner = TorchRunner(model.base_model, "zero-shot", job.pad_id, bf16=job.recipe.bf16)
     found = runner([feature.window for feature in features])
     vectors = np.stack([out["last_hidden_state"].mean(axis=0) for out in found]).astype(np.float64)
     labels = np.array([int(feature.targets["targets"]) for feature in features])

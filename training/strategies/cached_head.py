@@ -72,6 +72,8 @@ def fit_head(model: Any, job: Job) -> Fit:
     Features that would fill the disk (a reader's, of every token of many long texts) are computed
     again in every epoch; stderr says so.
     """
+    if model.config.is_encoder_decoder:  # its head reads a decoder that reads the text again
+        return fit_steps(model, job)
     if _bytes(model, job) > MOST_BYTES:
         print(
             f"{job.recipe.name}: features of {len(job.windows):,} windows would fill "
