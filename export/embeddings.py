@@ -45,6 +45,7 @@ def put_embeddings_beside(graph: Path, least_bytes: int = LEAST_BYTES) -> None:
     for tensor in moved:
         set_external_data(tensor, location=beside.name)
     onnx.save(model, graph)
+    beside.chmod(graph.stat().st_mode)  # onnx lets nobody else read it
 
 
 def _looked_up(graph: onnx.GraphProto) -> Iterator[str]:

@@ -65,3 +65,16 @@ _MEASURES: dict[str, Callable[[Result, Result], float]] = {
     "qa": qa_agreement,
     "summarize": summarize_agreement,
 }
+
+
+def said(result: Result) -> str:
+    """What people see of a result."""
+    if "error" in result:
+        return str(result["error"]["message"])
+    if "chosen" in result:
+        return ", ".join(result["chosen"]) or "(none)"
+    if "label" in result:
+        return str(result["label"])
+    if "answer" in result:
+        return "(no answer)" if result["answer"] is None else str(result["answer"])
+    return str(result["summary"])

@@ -41,6 +41,11 @@ from services.tasks.qa import AnswerQuestions
 from services.tasks.zeroshot import ZeroShot
 from services.windows import Window, pad
 
+# Fused with the addition before it, layer normalization takes four times as long on a CPU: an int8
+# graph of three layers reads 168 tokens in 3.9 ms without this and in 4.7 ms with it, 12 tokens in
+# 0.32 and 0.37 ms (onnxruntime 1.31). fp32 graphs are as fast either way.
+SLOW_ON_CPU = ["SkipLayerNormFusion"]
+
 Observe = Callable[[int, int], None]
 
 
@@ -227,7 +232,12 @@ def open_session(graph: Path, provider: str, threads: int) -> ort.InferenceSessi
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(str(graph), options, providers=session_providers(provider))
+        session = ort.InferenceSession(
+            str(graph),
+            options,
+            providers=session_providers(provider),
+            disabled_optimizers=SLOW_ON_CPU if provider == CPU else [],
+        )
     except Exception as error:  # onnxruntime has no common base class
         raise ArtifactError(f"{graph} cannot be loaded: {_first_line(error)}.", AGAIN) from error
     if session.get_providers()[0] != provider:  # ONNX Runtime falls back with only a warning

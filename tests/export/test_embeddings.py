@@ -47,7 +47,9 @@ def test_only_the_table_that_is_looked_up_in_moves_and_the_answers_stay(graph):
     before, size = outputs(graph), graph.stat().st_size
     put_embeddings_beside(graph)
     assert external(graph) == ["table"]
-    assert graph.with_name("model.onnx_data").stat().st_size == ROWS * WIDTH * 4
+    beside = graph.with_name("model.onnx_data").stat()
+    assert beside.st_size == ROWS * WIDTH * 4
+    assert beside.st_mode == graph.stat().st_mode
     assert graph.stat().st_size < size - ROWS * WIDTH * 4 + 1000
     np.testing.assert_array_equal(outputs(graph), before)
 
