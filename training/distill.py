@@ -68,8 +68,9 @@ def distill(
     Raises UsageError when recipe and teacher do not fit, TransferError when `out` is finished.
     """
     refuse_finished(out)
-    recipe = replace(recipe, strategy="full")  # the teacher's may be another; a student moves whole
     parent = read_description(teacher_folder)
+    # The teacher's strategy may be another; a student moves whole, and pools as its teacher does.
+    recipe = replace(recipe, strategy="full", pooling=parent.pooling)
     _refuse_misfit(recipe, parent, teacher_folder)
     if recipe.kind == "seq2seq":
         from training.seq2seq import distill_seq2seq

@@ -58,6 +58,18 @@ def test_a_full_model_comes_back(bases, tmp_path, family, kind):
     assert read_record(adapter)["method"] == "int8"
 
 
+@pytest.mark.parametrize("family", ["bert", "bert-mlm", "distilbert"])
+@pytest.mark.parametrize("layers", [(), (0, 2)])
+def test_a_mean_pooled_classifier_comes_back(bases, tmp_path, family, layers):
+    kind = "sequence-classification"
+    checkpoint = write_checkpoint(
+        tmp_path / "c", bases[family], kind, layers=layers, pooling="mean"
+    )
+    _, again = round_trip(checkpoint, tmp_path)
+    assert type(load_model(kind, again)) is type(load_model(kind, checkpoint))
+    assert (outputs_of(kind, again) - outputs_of(kind, checkpoint)).abs().max() < 0.1
+
+
 @pytest.mark.parametrize("family", ["bert", "distilbert"])
 def test_a_student_comes_back(bases, tmp_path, family):
     kind = "sequence-classification"
