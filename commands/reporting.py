@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from commands import places, studies
+from commands import places, studies, trials
 from commands.base import checkpoint_recipe, number, settings_of, show, verb
 from commands.building import measured
 from services.settings import Settings
@@ -31,8 +31,10 @@ def add(verbs: Any) -> None:
         "settings",
         nargs="*",
         metavar="key=value",
-        help="data=PATH; ways: checkpoint=, loras=DIR; curves: ways=, sizes=1,10,all, seeds=, "
-        "recipe=, out=DIR; imbalance: seeds=, recipe=, out=DIR; any key",
+        help="data=PATH; ways: checkpoint=, loras=DIR; distillation: teacher=DIR[,DIR], "
+        "recipe=, seeds=1, factors=NAME,..., unlabelled=PATH, out=DIR; add-class: recipe=, new=10, "
+        "seeds=1, out=DIR; curves: ways=, sizes=1,10,all, seeds=, recipe=, out=DIR; "
+        "imbalance: seeds=, recipe=, out=DIR; any key",
     )
 
 
@@ -76,7 +78,7 @@ def run_results(options: argparse.Namespace) -> None:
         return
     command = {"command": studies.command_of(options.name, options.settings)}
     found = MEASURES[options.name](options.settings)
-    path = write_result(options.name, {**command, **found, **_where()})
+    path = write_result(options.name, {**command, **_where(), **found})
     show(options, {"record": str(path)}, str(path))
 
 
@@ -114,6 +116,8 @@ def _ways(settings: Sequence[str]) -> dict[str, Any]:
 MEASURES: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
     "published": _published,
     "ways": _ways,
+    "distillation": trials.distillation,
+    "add-class": trials.add_class,
     "curves": studies.curves,
     "imbalance": studies.imbalance,
 }

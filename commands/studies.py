@@ -12,6 +12,7 @@ from typing import Any
 
 from commands import places
 from commands.base import number, settings_of
+from commands.trials import shown
 
 
 def tell(text: str) -> None:
@@ -41,9 +42,4 @@ def imbalance(settings: Sequence[str]) -> dict[str, Any]:
 
 def command_of(name: str, settings: Sequence[str]) -> str:
     """The command of a record, without the folders of this machine."""
-    return " ".join(["transfer results", name, *map(_without_folders, settings)])
-
-
-def _without_folders(setting: str) -> str:
-    key, equals, value = setting.partition("=")
-    return f"{key}={Path(value).name}" if equals and Path(value).is_absolute() else setting
+    return f"transfer results {name} {shown(settings)}".strip()

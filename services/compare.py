@@ -18,9 +18,11 @@ def agreement(task: str, first: Sequence[Result], other: Sequence[Result]) -> fl
 
 
 def classify_agreement(one: Result, other: Result) -> float:
-    """The same label; for several labels, the Jaccard index of the chosen ones."""
+    """The same label, to abstain being one too; for several, the Jaccard index of the chosen."""
     if "chosen" in one:
         return jaccard(one["chosen"], other["chosen"])
+    if one["abstained"] or other["abstained"]:
+        return float(one["abstained"] == other["abstained"])
     return float(one["label"] == other["label"])
 
 
@@ -74,7 +76,7 @@ def said(result: Result) -> str:
     if "chosen" in result:
         return ", ".join(result["chosen"]) or "(none)"
     if "label" in result:
-        return str(result["label"])
+        return "(abstains)" if result["abstained"] else str(result["label"])
     if "answer" in result:
         return "(no answer)" if result["answer"] is None else str(result["answer"])
     return str(result["summary"])

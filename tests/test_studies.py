@@ -21,7 +21,7 @@ from training.recipe import Recipe
 def test_a_command_names_no_folder_of_this_machine() -> None:
     settings = ["data=/home/me/banking77", "ways=head", "columns={label: a/b}"]
     assert command_of("curves", settings) == (
-        "transfer results curves data=banking77 ways=head columns={label: a/b}"
+        "transfer results curves data=me/banking77 ways=head columns={label: a/b}"
     )
 
 
@@ -59,7 +59,7 @@ def test_curves_become_a_record_a_plot_a_table_and_advice(
     told = capsys.readouterr().err
     assert told.count("min left") == 8
     record: dict[str, Any] = json.loads((folder / "curves.json").read_text())
-    assert record["command"].startswith("transfer results curves recipe=mine.yaml ways=head")
+    assert record["command"].endswith("/mine.yaml ways=head,prototypes sizes=1,2 seeds=2")
     assert record["environment"]["cores"] and record["seeds"] == {"1": 2, "2": 2}
     assert (folder / "curves.svg").read_text().startswith("<svg")
     assert "| prototypes |" in page.read_text()

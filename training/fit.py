@@ -31,11 +31,12 @@ from services.errors import UsageError
 from training.features import Feature, collate
 from training.imbalance import BalancedLengths, label_counts, label_weights, row_shares
 from training.losses import distillation_loss, hidden_loss, task_loss
-from training.models import device_of, model_inputs
+from training.models import device_of, model_inputs, unwrapped
 from training.rates import RatesOfRecipe
 from training.recipe import Recipe
 from training.record import Fit
-from training.teacher import HIDDEN, TeacherOutputs
+from training.relations import PARTS, LastProjections, relation_loss
+from training.teacher import HIDDEN, Taught
 from training.unfreezing import Unfreeze
 
 Scorer = Callable[[Any], tuple[str, float]]  # model -> (metric, value) on dev
@@ -112,6 +113,8 @@ class TaskTrainer(RatesOfRecipe, Trainer):
         self.distilling = distilling
         self.features = features
         self.label_weights = self._label_weights()
+        wants_relations = distilling and recipe.relation_weight > 0
+        self.projections = LastProjections(self.model) if wants_relations else None
         self.model_accepts_loss_kwargs = False  # our losses are means over the batch
 
     def compute_loss(
@@ -143,6 +146,12 @@ class TaskTrainer(RatesOfRecipe, Trainer):
         if wants_hidden:
             distance = hidden_loss(outputs.hidden_states[-1], batch[f"teacher_{HIDDEN}"], batch)
             loss = loss + recipe.hidden_weight * distance
+        if self.projections is not None:
+            theirs = {part: batch[f"teacher_{part}"] for part in PARTS}
+            heads = unwrapped(model).config.num_attention_heads
+            mask = batch["attention_mask"]
+            apart = relation_loss(self.projections.parts, theirs, mask, heads)
+            loss = loss + recipe.relation_weight * apart
         return loss
 
     def _label_weights(self) -> Tensor | None:
@@ -179,7 +188,7 @@ def fit(
     out: Path,
     scorer: Scorer,
     pad_id: int,
-    teacher_outputs: TeacherOutputs | None = None,
+    teacher_outputs: Taught | None = None,
     progress: bool = True,
 ) -> Fit:
     """Train `model` in place on `features` and leave it at its best dev score."""
@@ -279,7 +288,7 @@ def _collate(
     features: Sequence[Feature],
     pad_id: int,
     inputs: Sequence[str],
-    teacher_outputs: TeacherOutputs | None,
+    teacher_outputs: Taught | None,
     indices: Sequence[int],
 ) -> dict[str, Tensor]:
     taught = [teacher_outputs[i] for i in indices] if teacher_outputs is not None else None

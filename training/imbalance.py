@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from training.features import OUTSIDE, Feature
+from training.features import Feature
 
 EFFECTIVE_BETA = 0.999  # rows that say the same: the more a label has, the less each adds
 Floats = NDArray[np.float64]
@@ -24,12 +24,17 @@ def label_counts(features: Sequence[Feature], labels: int) -> Floats:
     """(labels,) windows of each label, at least 1."""
     counts = np.zeros(labels)
     for feature in features:
-        target = feature.targets["targets"]
-        if target.ndim:
-            counts += target
-        elif target != OUTSIDE:
-            counts[int(target)] += 1
+        for label in _labels(feature):
+            counts[label] += 1
     return np.maximum(counts, 1.0)
+
+
+def _labels(feature: Feature) -> list[int]:
+    """Of one window: none where it is outside of all, or unlabelled."""
+    target = feature.targets["targets"]
+    if target.ndim:
+        return np.flatnonzero(target > 0).tolist()
+    return [int(target)] if target >= 0 else []
 
 
 def label_weights(way: str, counts: Floats) -> Floats:
@@ -91,9 +96,7 @@ def row_shares(features: Sequence[Feature], counts: Floats) -> Floats:
     """
     shares = []
     for feature in features:
-        target = feature.targets["targets"]
-        own = np.flatnonzero(target) if target.ndim else [int(target)]
-        known = [1 / counts[label] for label in own if label != OUTSIDE]
+        known = [1 / counts[label] for label in _labels(feature)]
         shares.append(max(known, default=1 / counts.max()))
     return np.asarray(shares) / np.sum(shares)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.features import OUTSIDE
+from training.features import OUTSIDE, UNLABELLED
 from training.imbalance import one_label_loss, several_labels_loss
 
 Batch = Mapping[str, Tensor]
@@ -44,8 +44,10 @@ def task_loss(
         return functional.binary_cross_entropy_with_logits(
             scores[known], batch["sentence_labels"][known]
         )
-    labels, logits = batch["targets"], outputs.logits.float()
+    labels, logits = labelled(batch["targets"], outputs.logits.float())
     if labels.dtype == torch.float32:
+        if not len(labels):
+            return logits.sum()  # of nothing: 0, with a gradient
         return several_labels_loss(logits, labels, label_weights, focal_gamma)
     inside = labels != OUTSIDE
     loss = one_label_loss(
@@ -54,6 +56,12 @@ def task_loss(
     if out_of_scope_weight and not inside.all():
         loss = loss + out_of_scope_weight * decidedness(logits[~inside])
     return loss
+
+
+def labelled(targets: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Both without the rows that only a teacher has judged."""
+    known = targets != UNLABELLED if targets.ndim == 1 else targets[:, 0] != UNLABELLED
+    return (targets, logits) if known.all() else (targets[known], logits[known])
 
 
 def decidedness(logits: Tensor) -> Tensor:
@@ -89,6 +97,8 @@ def distillation_loss(kind: str, outputs: Any, batch: Batch, temperature: float)
         return functional.mse_loss(scores[known], teacher_scores[known])
     student_logits = outputs.logits.float()
     teacher_logits = batch["teacher_logits"]
+    # A teacher that knows fewer classes, the first ones, teaches those (Li & Hoiem 2016).
+    student_logits = student_logits[:, : teacher_logits.shape[1]]
     if batch["targets"].dtype == torch.float32:
         soft = torch.sigmoid(teacher_logits / temperature)
         loss = functional.binary_cross_entropy_with_logits(student_logits / temperature, soft)

@@ -61,6 +61,7 @@ LEAST = {
     "test_rows": 0,
     "weight_decay": 0,
     "hidden_weight": 0,
+    "relation_weight": 0,
     "out_of_scope_weight": 0,
     "examples_per_class": 0,
     "focal_gamma": 0,
@@ -76,7 +77,7 @@ ABOVE_ZERO = ("epochs", "head_epochs", "learning_rate", "temperature")
 OF_CLASSIFIERS = ("class_weights", "examples_per_class", "focal_gamma", "pooling", "sampling")
 # Younger than some checkpoints: where they are not set, their digest stays as it was.
 YOUNGER = (
-    *("extra_data", "derive"),
+    *("extra_data", "derive", "relation_weight", "unlabelled"),
     *("class_weights", "examples_per_class", "focal_gamma", "head_epochs", "last_layers"),
     *("layer_decay", "pooling", "reinit_layers", "sampling", "schedule", "unfreeze_ratio"),
 )
@@ -163,6 +164,10 @@ class Recipe:
     temperature, alpha: distill: soft targets at that temperature count alpha, the labels 1 - alpha
         (Hinton et al. 2015)
     hidden_weight: distill: weight of the distance between the last hidden states
+    relation_weight: distill: weight of the distance between the relations of queries, keys and
+        values in the last layer (Wang et al. 2021)
+    unlabelled: distill a classifier: texts that the teacher alone teaches, besides the rows: a file
+        or data set (a column `text`, labels are ignored), or "derived": damaged copies of the rows
     """
 
     name: str
@@ -234,6 +239,8 @@ class Recipe:
     temperature: float = 2.0
     alpha: float = 0.7
     hidden_weight: float = 0.0
+    relation_weight: float = 0.0
+    unlabelled: str = ""
 
     @property
     def task(self) -> str:
@@ -258,6 +265,7 @@ class Recipe:
         content = {**asdict(self), "data": "", "start": bool(self.start)}
         content["calibration_data"] = bool(self.calibration_data)
         content["extra_data"] = sorted(self.extra_data)
+        content["unlabelled"] = Path(self.unlabelled).name
         unset = asdict(Recipe(self.name, self.kind))
         for key in YOUNGER:
             if content[key] in (unset[key], []):
@@ -430,6 +438,10 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         )
     if values.get("derive") and values.get("kind") != "sentence-extraction":
         faults.append(f"derive is for sentence-extraction; kind is {values.get('kind')!r}")
+    if values.get("unlabelled") and values.get("kind") != "sequence-classification":
+        faults.append(f"unlabelled is for sequence-classification; kind is {values.get('kind')!r}")
+    if values.get("relation_weight") and seq2seq:
+        faults.append("relation_weight is for encoders; kind is 'seq2seq'")
     if values.get("calibration_data") and values.get("kind") != "question-answering":
         faults.append("calibration_data is for question-answering alone; others calibrate on dev")
     return faults

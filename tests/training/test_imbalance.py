@@ -16,7 +16,7 @@ from services.windows import Window
 from tests.training import tiny_data
 from tests.training.test_rates import job_of
 from training import fit as module
-from training.features import OUTSIDE, Feature
+from training.features import OUTSIDE, UNLABELLED, Feature
 from training.finetune import finetune
 from training.fit import TaskTrainer
 from training.imbalance import (
@@ -50,6 +50,8 @@ def several(*targets: Sequence[float]) -> list[Feature]:
 def test_labels_are_counted_and_texts_outside_are_not() -> None:
     assert label_counts(one_label(0, 0, 2, OUTSIDE), 3).tolist() == [2, 1, 1]
     assert label_counts(several([1, 1], [0, 1], [0, 0]), 2).tolist() == [1, 2]
+    assert label_counts(one_label(1, 1, UNLABELLED), 2).tolist() == [1, 2]
+    assert label_counts(several([1, 1], [UNLABELLED] * 2), 2).tolist() == [1, 1]
 
 
 def test_balanced_weights_are_the_inverse_of_the_counts() -> None:
