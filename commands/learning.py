@@ -10,6 +10,7 @@ from typing import Any
 
 from commands import places
 from commands.base import number, settings_of, show, verb
+from commands.studies import tell
 from commands.trials import folders_of
 
 
@@ -42,9 +43,8 @@ def run_train(options: argparse.Namespace) -> None:
 
     own, keys = settings_of(options.settings, "out")
     recipe = load_recipe(options.recipe, keys)
-    out = finetune(
-        recipe, Path(own.get("out") or places.CHECKPOINTS / recipe.name), sys.stderr.isatty()
-    )
+    out = Path(own.get("out") or places.CHECKPOINTS / recipe.name)
+    finetune(recipe, out, sys.stderr.isatty(), cache=places.WORK / "features", tell=tell)
     show_metrics(options, out)
 
 

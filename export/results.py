@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import distillation, forgetting, published, ways
+from export import curves, distillation, forgetting, published, remedies, ways
 from export.sections import with_section, write_section
 from services.errors import UsageError
 from services.settings import ROOT
@@ -40,6 +40,8 @@ RESULTS = {
     "distillation": Result("distillation.json", distillation.table, distillation.plot),
     "add-class": Result("add-class.json", forgetting.table, forgetting.plot),
     "seeds": Result("seeds.json", spread.table),
+    "curves": Result("curves.json", curves.table, curves.plot),
+    "imbalance": Result("imbalance.json", remedies.table, remedies.plot),
 }
 
 

@@ -98,7 +98,8 @@ def distill(
     """
     refuse_finished(out)
     folders = _folders(teachers)
-    recipe = replace(recipe, strategy="full")  # the teacher's may be another; a student moves whole
+    # The teacher's strategy may be another; a student moves whole, and pools as its teacher does.
+    recipe = replace(recipe, strategy="full", pooling=read_description(folders[0]).pooling)
     if recipe.kind == "seq2seq":
         from training.seq2seq import distill_seq2seq
 
