@@ -23,6 +23,7 @@ WORK = ROOT / ".cache"
 ADAPTERS = ROOT / "adapters"
 CHECKPOINTS = Path("checkpoints")
 REPORTS = Path("reports")
+PUBLISHED_REPORT = ROOT / "docs" / "results" / "tradeoff.json"
 ENV_FILE = Path("serving.env")
 TASKS = ("classify", "qa", "summarize")
 
@@ -190,6 +191,17 @@ def _add_measure(verbs: Any) -> None:
     choose.add_argument(
         "--env-file", type=Path, default=ENV_FILE, help="where the serving setting is written"
     )
+
+    plan = _verb(verbs, "plan", run_plan, "replicas, nodes and cost of a load, for each variant")
+    plan.add_argument("models", nargs="*", help="only these models")
+    plan.add_argument("--rps", type=float, required=True, help="requests a second")
+    plan.add_argument("--p99-ms", type=float, required=True, help="of the whole fleet")
+    plan.add_argument("--utilization", type=float, default=0.7, help="share of a replica's rate")
+    plan.add_argument("--spare", type=int, default=1, help="replicas that may be missing")
+    plan.add_argument("--node-cores", type=int, default=16)
+    plan.add_argument("--node-gib", type=float, default=64.0, help="memory of a node")
+    plan.add_argument("--node-price", type=float, help="an hour; by the report's without it")
+    plan.add_argument("--report", type=Path, default=REPORTS / "tradeoff.json")
 
 
 def _add_look(verbs: Any) -> None:
@@ -639,6 +651,28 @@ def run_choose(options: argparse.Namespace) -> None:
         "env_file": str(options.env_file),
     }
     _print(options, found, human)
+
+
+def run_plan(options: argparse.Namespace) -> None:
+    from load_tests.capacity import Wanted, plan, record_of, told
+    from load_tests.report.write import read_record
+
+    wanted = Wanted(
+        options.rps,
+        options.p99_ms,
+        options.utilization,
+        options.spare,
+        options.node_cores,
+        options.node_gib,
+        options.node_price,
+    )
+    report = options.report
+    if report == REPORTS / "tradeoff.json" and not report.is_file():
+        report = PUBLISHED_REPORT
+        print(f"no {options.report}: planning with {report.relative_to(ROOT)}", file=sys.stderr)
+    record = read_record(report)
+    fleets = plan(record, wanted, options.models)
+    _print(options, record_of(fleets, wanted), told(fleets, wanted, record))
 
 
 def run_models(options: argparse.Namespace) -> None:

@@ -2,11 +2,11 @@
 
     python -m services.deliver /models /var/lib/transfer
 
-In: a folder with `variants.lock.json` and BentoML's `models/`. Out: the same at the target, with the
-variants that TRANSFER_VARIANTS names (all without it). The lock names the digest of each manifest,
-the manifest the sha256 of each file; the copies are checked like the originals. The lock is written
-last: its existence means that the delivery finished. An init container runs it on Kubernetes
-(`k8s/components/model-volume`).
+In: a folder with `variants.lock.json` and BentoML's `models/`. Out: the same at the target, with
+the variants that TRANSFER_VARIANTS names (all without it). The lock names the digest of each
+manifest, the manifest the sha256 of each file; the copies are checked like the originals. The lock
+is written last: its existence means that the delivery finished. An init container runs it on
+Kubernetes (`k8s/components/model-volume`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BENTOML_NAME = "model.yaml"  # BentoML's own record, without which its store doe
 def deliver(source: Path, target: Path, patterns: Sequence[str] = ()) -> dict[str, str]:
     """Copy and check the variants that the patterns name; returns their lock.
 
-    Raises ArtifactError for what is missing or differs, UsageError for a pattern that names nothing.
+    Raises ArtifactError for what is missing or differs, UsageError for a pattern without a variant.
     """
     lock = read_lock(source / LOCK_NAME)
     chosen = {key: lock[key] for key in select(lock, patterns)}

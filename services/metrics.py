@@ -81,7 +81,7 @@ class Metrics:
         self.plan = Numbers(
             "model_plan", "How the graph is called here", ("model", "variant", "setting")
         )
-        self.started = Numbers("start_time_seconds", "Unix time at which this process began to serve")
+        self.started = Numbers("start_time_seconds", "Unix time of this worker's start")
         self.started.set(value=time())
         self.device_memory = Numbers(
             "gpu_memory_bytes", "The CUDA device's memory, used by all processes", ("state",)

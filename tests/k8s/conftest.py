@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.services.conftest import client as client
+from tests.services.conftest import server as server
+from tests.services.conftest import store as store
+
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = sorted(path.parent for path in ROOT.glob("k8s/overlays/*/kustomization.yaml"))
 PRODUCTION = ("cpu-int8", "gpu-fp16", "canary", "shadow")

@@ -75,9 +75,7 @@ def test_everything_that_is_named_exists(overlay: Overlay) -> None:
 
 def test_every_mount_is_of_a_volume_and_every_volume_is_mounted(overlay: Overlay) -> None:
     for workload in overlay.workloads:
-        mounted = {
-            mount["name"] for each in workload.containers for mount in each["volumeMounts"]
-        }
+        mounted = {mount["name"] for each in workload.containers for mount in each["volumeMounts"]}
         assert mounted == {volume["name"] for volume in workload.pod["volumes"]}
         for each in workload.containers:
             paths = [mount["mountPath"] for mount in each["volumeMounts"]]

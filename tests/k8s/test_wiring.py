@@ -9,9 +9,6 @@ import pytest
 
 from services.settings import Settings
 from tests.k8s.conftest import Overlay, Workload, rendered
-from tests.services.conftest import client as client
-from tests.services.conftest import server as server
-from tests.services.conftest import store as store
 
 PROBES = {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
 
@@ -121,7 +118,7 @@ def test_what_runs_fits_the_hardware(serving: Overlay) -> None:
 def test_models_are_delivered_where_the_server_looks_for_them() -> None:
     for server in rendered("canary").servers:
         (models,) = server.pod["initContainers"]
-        source, target = models["args"]
+        _, target = models["args"]
         assert models["envFrom"] == server.container["envFrom"], "the same TRANSFER_VARIANTS"
         assert {"name": "models", "mountPath": target} in models["volumeMounts"]
         assert server.settings["TRANSFER_LOCK"] == f"{target}/variants.lock.json"

@@ -99,7 +99,10 @@ def test_a_pattern_that_names_nothing_is_told(source: Path, tmp_path: Path) -> N
 
 
 def test_the_command_reads_the_setting_and_exits_with_one_line(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("TRANSFER_VARIANTS", "emotion/full")
     assert main([str(source), str(tmp_path / "target")]) == 0
