@@ -105,9 +105,8 @@ class Envoy:
         with urllib.request.urlopen(url, timeout=10) as answer:
             rows = json.load(answer)["stats"]
         prefix = f"cluster.{service}."
-        return {
-            row["name"].removeprefix(prefix): int(row["value"]) for row in rows if "value" in row
-        }
+        numbers = [row for row in rows if isinstance(row.get("value"), int)]
+        return {row["name"].removeprefix(prefix): row["value"] for row in numbers}
 
     def healthy(self, service: str) -> int:
         """So many pods of a service get requests."""

@@ -223,5 +223,5 @@ def _path(text: str, container: Container, folder: Path) -> str:
     for mount in sorted(container.mounts, key=len, reverse=True):
         if text == mount or text.startswith(f"{mount}/"):
             volume, inside = container.mounts[mount]
-            return str(folder / volume / inside) + text[len(mount) :]
+            return str(folder / volume / inside / text[len(mount) :].lstrip("/"))
     return str(folder / "image") if text == "/models" else text
