@@ -2,6 +2,8 @@
 # make test   the tests
 # make lint   what CI checks besides
 # make bench  load tests and the trade-off report
+# make k8s-check  custom resources against their schemas (npm), manifests through checkov
+# make rehearsal  rolling updates, killed workers and a canary of the real manifests: 15 minutes
 # make lock   pins of the serving image with hashes; make sbom: its bill of materials (CycloneDX)
 
 PYTHON ?= python3
@@ -19,7 +21,7 @@ TORCH = $(shell grep -E '^torch==' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup build demo serve test lint lock sbom bench format clean
+.PHONY: setup build demo serve test lint lock sbom bench rehearsal k8s-check k8s-schemas format clean
 
 setup: $(READY)
 
@@ -64,6 +66,33 @@ sbom: setup
 	$(BIN)/cyclonedx-py requirements services/requirements.txt --pyproject pyproject.toml \
 		--output-reproducible -o reports/sbom.json
 	@echo "reports/sbom.json" >&2
+
+# Schemas and linters of Kubernetes that are no Python packages of ours; checkov pins old versions of
+# what we use, so it has an environment of its own.
+CHECK = .cache/k8s-check
+
+k8s-schemas: $(CHECK)/node_modules
+
+$(CHECK)/node_modules: k8s/check/package.json
+	@mkdir -p $(CHECK)
+	cp k8s/check/package.json $(CHECK)/
+	npm install --prefix $(CHECK) --silent --no-audit --no-fund
+	@touch $@
+
+$(CHECK)/checkov/bin/checkov: k8s/check/checkov.txt
+	$(PYTHON) -m venv $(CHECK)/checkov
+	$(CHECK)/checkov/bin/pip install -q -r k8s/check/checkov.txt
+
+k8s-check: setup k8s-schemas $(CHECK)/checkov/bin/checkov
+	$(BIN)/python -m pytest tests/k8s/test_crds.py
+	@mkdir -p $(CHECK)/rendered
+	for overlay in k8s/overlays/*; do \
+		kubectl kustomize $$overlay > $(CHECK)/rendered/$$(basename $$overlay).yaml || exit 1; done
+	$(CHECK)/checkov/bin/checkov --config-file k8s/check/checkov.yaml -d $(CHECK)/rendered
+
+rehearsal: build
+	$(BIN)/pip install -q -c constraints.txt -e ".[rehearsal]"
+	$(BIN)/python -m load_tests.rehearsal
 
 format: setup
 	$(BIN)/ruff format .

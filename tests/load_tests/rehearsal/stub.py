@@ -1,7 +1,7 @@
 """A server of a few lines that lives as ours does: ready, asked, drained, gone.
 
-python stub.py --host HOST --port PORT; TRANSFER_VARIANTS names what it says it is, TRANSFER_DRAIN_S how
-long it answers after SIGTERM, though it is not ready any more.
+python stub.py --host HOST --port PORT; TRANSFER_VARIANTS names what it says it is, TRANSFER_DRAIN_S
+how long it answers after SIGTERM, though it is not ready any more.
 """
 
 from __future__ import annotations
