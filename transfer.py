@@ -301,12 +301,14 @@ def run_reload(options: argparse.Namespace) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     from training.finetune import finetune
+    from training.processes import is_first
     from training.recipe import load_recipe
 
     own, keys = _settings(options.settings, "out")
     recipe = load_recipe(options.recipe, keys)
     out = finetune(recipe, Path(own.get("out") or CHECKPOINTS / recipe.name), sys.stderr.isatty())
-    _print_metrics(options, out)
+    if is_first():
+        _print_metrics(options, out)
 
 
 def run_distill(options: argparse.Namespace) -> None:

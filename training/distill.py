@@ -55,6 +55,7 @@ from training.models import (
     start_at_frequencies,
     training_options,
 )
+from training.processes import refuse_several
 from training.recipe import Recipe
 from training.strategies import apply_strategy
 from training.teacher import teacher_outputs
@@ -68,6 +69,7 @@ def distill(
     Raises UsageError when recipe and teacher do not fit, TransferError when `out` is finished.
     """
     refuse_finished(out)
+    refuse_several("Distillation")
     recipe = replace(recipe, strategy="full")  # the teacher's may be another; a student moves whole
     parent = read_description(teacher_folder)
     _refuse_misfit(recipe, parent, teacher_folder)

@@ -42,6 +42,7 @@ from training.models import (
     start_at_frequencies,
     training_options,
 )
+from training.processes import is_first, refuse_several
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
@@ -57,6 +58,7 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     if recipe.kind == "seq2seq":
         from training.seq2seq import finetune_seq2seq
 
+        refuse_several("Training of a model that writes")
         return finetune_seq2seq(recipe, out, progress)
     base = resolve(recipe.base)
     splits = load_data(recipe)
@@ -75,6 +77,8 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     trained = fit(
         model, features(task, rows), recipe, out, scorer, tokenizer.pad_id, progress=progress
     )
+    if not is_first():
+        return out
     extra = baselines(recipe, splits["test"])
     return record_checkpoint(
         model, task, description, recipe, splits, trained, trainable, out, extra

@@ -31,6 +31,7 @@ from services.errors import UsageError
 from training.features import Feature, collate
 from training.losses import distillation_loss, hidden_loss, task_loss
 from training.models import model_inputs, unwrapped
+from training.processes import processes
 from training.recipe import Recipe
 from training.record import Fit
 from training.teacher import HIDDEN, TeacherOutputs
@@ -291,7 +292,8 @@ def training_arguments(
     make: type[TrainingArguments] = TrainingArguments,
 ) -> TrainingArguments:
     """The recipe in the Trainer's words; `windows` are what one epoch reads."""
-    per_epoch = max(1, math.ceil(windows / (recipe.batch_size * recipe.accumulate)))
+    a_step = recipe.batch_size * recipe.accumulate * processes()
+    per_epoch = max(1, math.ceil(windows / a_step))
     steps = recipe.max_steps or math.ceil(per_epoch * recipe.epochs)
     every = max(1, math.ceil(steps / recipe.evaluations))
     return make(
