@@ -52,7 +52,7 @@ def _fail(error: TransferError, code: int) -> int:
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="transfer", description=(__doc__ or "").splitlines()[0])
     verbs = root.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for group in (building, learning, adding, reporting, serving, measuring):
+    for group in (building, learning, adding, reporting, serving, measuring, choosing):
         group.add(verbs)
     return root
 

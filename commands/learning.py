@@ -39,13 +39,15 @@ def add(verbs: Any) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     from training.finetune import finetune
+    from training.processes import is_first
     from training.recipe import load_recipe
 
     own, keys = settings_of(options.settings, "out")
     recipe = load_recipe(options.recipe, keys)
     out = Path(own.get("out") or places.CHECKPOINTS / recipe.name)
     finetune(recipe, out, sys.stderr.isatty(), cache=places.WORK / "features", tell=tell)
-    show_metrics(options, out)
+    if is_first():
+        show_metrics(options, out)
 
 
 def run_distill(options: argparse.Namespace) -> None:

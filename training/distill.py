@@ -58,6 +58,7 @@ from training.models import (
     start_at_frequencies,
     training_options,
 )
+from training.processes import refuse_several
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
@@ -97,6 +98,7 @@ def distill(
     Raises UsageError when recipe and teacher do not fit, TransferError when `out` is finished.
     """
     refuse_finished(out)
+    refuse_several("Distillation")
     folders = _folders(teachers)
     # The teacher's strategy may be another; a student moves whole, and pools as its teacher does.
     recipe = replace(recipe, strategy="full", pooling=read_description(folders[0]).pooling)

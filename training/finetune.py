@@ -44,6 +44,7 @@ from training.models import (
     start_at_frequencies,
     training_options,
 )
+from training.processes import is_first, refuse_several
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import Job, apply_strategy, fit_by_strategy
@@ -69,6 +70,7 @@ def finetune(
     if recipe.kind == "seq2seq":
         from training.seq2seq import finetune_seq2seq
 
+        refuse_several("Training of a model that writes")
         return finetune_seq2seq(recipe, out, progress)
     base = resolve(recipe.base)
     splits = load_data(recipe)
@@ -89,6 +91,8 @@ def finetune(
     identity = base.sha256 if not recipe.start else sha256_of(Path(recipe.start) / WEIGHTS)
     job = Job(recipe, task, features(task, rows), dev, out, identity, kept, progress)
     trained = fit_by_strategy(model, job)
+    if not is_first():
+        return out
     extra = baselines(recipe, splits["test"])
     return record_checkpoint(
         model, task, description, recipe, splits, trained, trainable, out, extra

@@ -32,6 +32,7 @@ from training.features import Feature, collate
 from training.imbalance import BalancedLengths, label_counts, label_weights, row_shares
 from training.losses import distillation_loss, hidden_loss, task_loss
 from training.models import device_of, model_inputs, unwrapped
+from training.processes import processes
 from training.rates import RatesOfRecipe
 from training.recipe import Recipe
 from training.record import Fit
@@ -310,7 +311,8 @@ def training_arguments(
     make: type[TrainingArguments] = TrainingArguments,
 ) -> TrainingArguments:
     """The recipe in the Trainer's words; `windows` are what one epoch reads."""
-    per_epoch = max(1, math.ceil(windows / (recipe.batch_size * recipe.accumulate)))
+    a_step = recipe.batch_size * recipe.accumulate * processes()
+    per_epoch = max(1, math.ceil(windows / a_step))
     steps = recipe.max_steps or math.ceil(per_epoch * recipe.epochs)
     every = max(1, math.ceil(steps / recipe.evaluations))
     return make(
