@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from commands import adding, building, learning, measuring, reporting, serving
+from commands import adding, building, choosing, learning, measuring, reporting, serving
 from services.errors import TransferError, UsageError
 from services.settings import prepare_bentoml
 
