@@ -117,6 +117,15 @@ def _add_reports(verbs: Any) -> None:
     cards.add_argument("data", type=Path, help="folder with the data that export/cards.yaml names")
     cards.add_argument("models", nargs="*", help="only these models")
 
+    evaluate = _verb(verbs, "evaluate", run_evaluate, "every figure of one model on labelled rows")
+    evaluate.add_argument("subject", help="a checkpoint's folder, or MODEL/VARIANT as published")
+    evaluate.add_argument(
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="data=PATH, rows=all, slice=COLUMN, against=SUBJECT, recipe=, out=DIR, any key",
+    )
+
     errors = _verb(verbs, "errors", run_errors, "show the rows that a published model gets wrong")
     errors.add_argument("model", help="a preset's name")
     errors.add_argument(
@@ -368,6 +377,49 @@ def run_cards(options: argparse.Namespace) -> None:
 
 def _measured(card: dict[str, Any]) -> str:
     return "  ".join(f"{name} {found['value']:.4f}" for name, found in card["quality"].items())
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    from export.evaluation import (
+        evaluate_subject,
+        find_subject,
+        refuse_other_rows,
+        report_name,
+        write_report,
+    )
+    from training.held_out import all_rows, exam
+    from training.metrics.slices import group_of_rows
+    from training.metrics.table import table
+
+    own, keys = _settings(options.settings, "slice", "against", "rows", "recipe", "out")
+    if own.get("rows", "test") not in ("test", "all"):
+        raise UsageError(f"rows is {own['rows']!r}; expected test or all.", "E.g. rows=all.")
+    lock = Settings.from_environment().lock
+    subject = find_subject(options.subject, lock)
+    other = find_subject(own["against"], lock) if own.get("against") else None
+    recipe = _recipe_of(options.subject, own.get("recipe", ""), keys)
+    found = all_rows(recipe) if own.get("rows") == "all" else exam(recipe)
+    for one in (subject, other):
+        if one is not None:
+            refuse_other_rows(one, found)
+    columns = [column for column in own.get("slice", "").split(",") if column]
+    groups = {column: group_of_rows(recipe, found.rows, column) for column in columns}
+    measured = evaluate_subject(subject, found, groups, other)
+    measured.record.update({"baselines": found.baselines, **_where()})
+    folder = Path(own.get("out") or REPORTS / "evaluation")
+    path = write_report(report_name(subject), measured, folder)
+    _print(options, {"report": str(path), **measured.record}, f"{table(measured.record)}\n\n{path}")
+
+
+def _recipe_of(subject: str, recipe: str, keys: Sequence[str]) -> Any:
+    """The recipe whose data judges a subject: the one named, a checkpoint's own, or the preset."""
+    from training.recipe import load_recipe
+
+    if recipe:
+        return load_recipe(recipe, keys)
+    if (Path(subject) / "recipe.yaml").is_file():
+        return _checkpoint_recipe(Path(subject), keys)
+    return load_recipe(subject.partition("/")[0], keys)
 
 
 def run_errors(options: argparse.Namespace) -> None:

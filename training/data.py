@@ -123,7 +123,7 @@ def _own_splits(recipe: Recipe) -> Splits:
         split: parse_all(records, recipe, faults) for split, records in read_source(recipe).items()
     }
     if faults:
-        raise DataError(_list_faults(faults), "Mend these rows; nothing was trained.")
+        raise DataError(list_faults(faults), "Mend these rows; nothing was trained.")
     splits = complete_splits(found, recipe)
     if recipe.derive:
         from training.principal import principal_documents
@@ -170,7 +170,7 @@ def rows_for(kind: str, path: Path, multi_label: bool = False) -> list[Any]:
         for row in parse_all(records, recipe, faults)
     ]
     if faults:
-        raise DataError(_list_faults(faults), "Mend these rows.")
+        raise DataError(list_faults(faults), "Mend these rows.")
     return rows
 
 
@@ -470,7 +470,7 @@ def _refuse_nothing_to_learn(rows: Sequence[Any], recipe: Recipe) -> None:
         raise DataError(f"{recipe.data} answers none of its questions.", "Add answers.")
 
 
-def _list_faults(faults: Sequence[str]) -> str:
+def list_faults(faults: Sequence[str]) -> str:
     more = f"\n  ... and {len(faults) - 20} more" if len(faults) > 20 else ""
     return f"{len(faults)} bad rows:\n  " + "\n  ".join(faults[:20]) + more + "\n"
 
