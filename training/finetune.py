@@ -10,11 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, set_seed
+from transformers import set_seed
 
 from services.errors import UsageError
 from services.tasks.kinds import Task
-from services.windows import TextTokenizer
 from training.baselines import baselines
 from training.bases import ResolvedBase, resolve
 from training.checkpoint import (
@@ -45,6 +44,7 @@ from training.models import (
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
+from training.tokenizers import pad_like, save_tokenizer
 
 
 def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
@@ -66,7 +66,7 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     description = describe(recipe, base, labels)
     task = task_of(description, tokenizer)
     set_seed(recipe.seed)
-    model = starting_model(recipe, base, splits, labels)
+    model = pad_like(starting_model(recipe, base, splits, labels), tokenizer.pad_id)
     refuse_too_long(model, recipe)
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
@@ -129,12 +129,6 @@ def class_names(recipe: Recipe, splits: Splits) -> list[str]:
     if recipe.kind != "sequence-classification":
         return []
     return label_names(splits["train"], recipe.out_of_scope)
-
-
-def save_tokenizer(source: Path, out: Path) -> TextTokenizer:
-    """Copy the base's tokenizer in its fast form, so that `tokenizer.json` is always there."""
-    AutoTokenizer.from_pretrained(source, use_fast=True).save_pretrained(out)
-    return TextTokenizer.load(out / "tokenizer.json")
 
 
 def trainable_rows(rows: Sequence[Any], recipe: Recipe) -> list[Any]:

@@ -239,10 +239,15 @@ def find_recipe(path: str | Path) -> Path:
     for candidate in (Path(path), RECIPES / f"{path}", RECIPES / f"{path}.yaml"):
         if candidate.is_file():
             return candidate
-    presets = ", ".join(sorted(preset.stem for preset in RECIPES.glob("*.yaml")))
+    presets = ", ".join(sorted(map(preset_name, RECIPES.rglob("*.yaml"))))
     raise UsageError(
         f"No recipe {path!s}; expected a YAML file or a preset.", f"Presets: {presets}."
     )
+
+
+def preset_name(path: Path) -> str:
+    """What a preset is called on the command line: `intent`, `hub/bert-sst2`."""
+    return path.relative_to(RECIPES).with_suffix("").as_posix()
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:

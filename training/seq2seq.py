@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 from transformers import (
-    AutoTokenizer,
     DataCollatorForSeq2Seq,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
@@ -58,6 +57,7 @@ from training.models import (
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
+from training.tokenizers import load_tokenizer
 from training.vocabulary import Pieces, add_embeddings, add_tokens
 
 Pair = tuple[str, str]  # text, summary
@@ -213,7 +213,7 @@ def train_control(
     set_seed(recipe.seed)
     source = resolve(parent.base_source).path
     base = pretrained(recipe, source)
-    add_embeddings(base, add_tokens(AutoTokenizer.from_pretrained(source), recipe.new_tokens))
+    add_embeddings(base, add_tokens(load_tokenizer(source), recipe.new_tokens))
     model = apply_strategy(build_student(base, recipe.student_layers), recipe)
     trained = _fit(model, _gold(splits["train"]), tokenizer, recipe, splits, folder, progress)
     save_control(model, trained, folder)
@@ -328,7 +328,7 @@ def _steps(pairs: int, recipe: Recipe) -> int:
 def _save_tokenizer(source: Path, out: Path, recipe: Recipe) -> tuple[Any, Pieces]:
     """The tokenizer in `source` with the recipe's new tokens, and what spelled those before."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = load_tokenizer(source)
     added = add_tokens(tokenizer, recipe.new_tokens)
     tokenizer.save_pretrained(out)
     return tokenizer, added
