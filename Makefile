@@ -49,7 +49,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/bandit -q -ll -c pyproject.toml -r services training export load_tests transfer.py
+	$(BIN)/bandit -q -ll -c pyproject.toml -r services training export load_tests commands transfer.py
 
 # Every package of the serving image with the hashes of its files, and the bill of materials of it.
 lock: setup

@@ -15,6 +15,7 @@ from typing import Any
 
 from services.errors import NotReadyError, TransferError
 from services.manifest import Manifest, read_manifest
+from services.memory import give_back
 from services.metrics import Metrics
 from services.plan import PlanFile
 from services.registry import VARIANTS, default_variant, model_entry, select, variant_path
@@ -62,6 +63,7 @@ class Fleet:
         """Load and try every chosen variant, then be ready; raises what the first fault raises."""
         with self._changing:
             self._serve(self._load_all(self._lock, {}))
+            give_back()
             self.ready = True
 
     def reload(self, lock: Mapping[str, str]) -> list[str]:
@@ -74,7 +76,9 @@ class Fleet:
             known = {self._lock[runtime.key]: runtime for runtime in _all(self._loaded)}
             loaded = self._load_all(lock, known)
             self._lock = lock
-            return [runtime.key for runtime in self._serve(loaded)]
+            new = [runtime.key for runtime in self._serve(loaded)]
+        give_back()
+        return new
 
     def _load_all(self, lock: Mapping[str, str], known: Mapping[str, Runtime]) -> Loaded:
         """The chosen variants of a lock; those in `known`, by tag, as they are."""
@@ -134,6 +138,7 @@ class Fleet:
         runtime.follow(plan)
         self._planned(runtime)
         self._plans.keep(runtime.plan_key(cores), plan)
+        give_back()
         logger.info("%s measured: %s", runtime.key, plan)
 
     def _at_rest(self) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -33,6 +34,10 @@ AGAIN = "Run `transfer build` again."
 VARIANTS = ("full", "full-fp16", "full-int8", "distilled", "distilled-fp16", "distilled-int8")
 CPU_DEFAULTS = ("distilled-int8", "full-int8")
 CUDA_DEFAULTS = ("distilled-fp16", "full-fp16")
+
+
+# By sha256, for as long as a loaded variant uses them.
+_tokenizers: WeakValueDictionary[str, TextTokenizer] = WeakValueDictionary()
 
 
 class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -168,14 +173,25 @@ def _check_file(folder: Path, file: File) -> None:
 
 
 def load_task(manifest: Manifest, folder: Path) -> Task:
-    """The encode and decode of a variant, with its tokenizer and the settings of its manifest."""
-    tokenizer = TextTokenizer.load(folder / TOKENIZER_NAME)
+    """The encode and decode of a variant, with its tokenizer and the settings of its manifest.
+
+    Variants with the same `tokenizer.json` share one tokenizer: it is 6 MB for 30,522 words.
+    """
+    tokenizer = _tokenizer(manifest, folder)
     try:
         return build_task(
             manifest.kind, tokenizer, manifest.labels, manifest.max_tokens, manifest.decoding
         )
     except ArtifactError as error:
         raise ArtifactError(f"{folder / MANIFEST_NAME}: {error.message}", error.hint) from error
+
+
+def _tokenizer(manifest: Manifest, folder: Path) -> TextTokenizer:
+    sha256 = next(file.sha256 for file in manifest.files if file.path == TOKENIZER_NAME)
+    tokenizer = _tokenizers.get(sha256)
+    if tokenizer is None:
+        tokenizer = _tokenizers[sha256] = TextTokenizer.load(folder / TOKENIZER_NAME)
+    return tokenizer
 
 
 def graphs_of(kind: str) -> tuple[str, ...]:

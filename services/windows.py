@@ -125,6 +125,10 @@ class TextTokenizer:
             ) from error
         return cls(tokenizer, pad_id=_pad_id(tokenizer))
 
+    def save(self, path: Path) -> None:
+        """Write it as a `tokenizer.json` that neither cuts nor pads."""
+        self._tokenizer.save(str(path))
+
     def tokens(self, text: str) -> Tokens:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return Tokens(encoding.ids, lambda: encoding.offsets)

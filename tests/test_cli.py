@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import transfer
+from commands import measuring, places, serving
 from export.publish import publish, write_lock
 from services.registry import read_lock, variant_path
 from tests.export.models import flip_last_byte, write_adapters
@@ -34,7 +35,7 @@ PUBLISHED = [
 def empty(tmp_path, monkeypatch):
     """A store without a variant, and every folder of the command line elsewhere."""
     for name in ("WORK", "ADAPTERS", "CHECKPOINTS"):
-        monkeypatch.setattr(transfer, name, tmp_path / name.lower())
+        monkeypatch.setattr(places, name, tmp_path / name.lower())
     for name in [name for name in os.environ if name.startswith("TRANSFER_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TRANSFER_LOCK", str(tmp_path / "lock.json"))
@@ -284,7 +285,7 @@ def test_compare_asks_for_a_report_of_the_users_own_texts(published, run, tmp_pa
             return Path("reports/compare-intent/tradeoff.html")
 
     monkeypatch.setattr(bench, "Bench", Told)
-    monkeypatch.setattr(transfer, "_apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(measuring, "apart", lambda function, *arguments: function(*arguments))
     data = tmp_path / "rows.jsonl"
     data.write_text(json.dumps({"text": "send money", "label": "transfer_money"}) + "\n")
     code, out, _ = run("compare", "intent", "--data", data, "--json")
@@ -316,7 +317,7 @@ def test_choose_names_a_variant_and_writes_the_setting(empty, run, tmp_path):
     assert code == 0
     assert out.startswith("intent/full-int8: 250 requests/s")
     assert env.read_text() == "TRANSFER_VARIANTS=intent/full-int8\n"
-    assert transfer._read_env(env) == {"TRANSFER_VARIANTS": "intent/full-int8"}
+    assert serving.read_env(env) == {"TRANSFER_VARIANTS": "intent/full-int8"}
     code, out, _ = run(*ask, "--max-loss", "5", "--json")
     assert json.loads(out)["variant"] == "distilled-int8"
     refused(

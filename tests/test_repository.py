@@ -115,7 +115,7 @@ def test_packages_are_listed_by_name_and_are_there():
     assert setuptools["py-modules"] == ["transfer"]
     found = {
         path.parent.relative_to(ROOT).as_posix().replace("/", ".")
-        for room in ("services", "training", "export", "load_tests")
+        for room in ("commands", "services", "training", "export", "load_tests")
         for path in (ROOT / room).rglob("__init__.py")
     }
     assert set(setuptools["packages"]) == found

@@ -18,6 +18,7 @@ from services.registry import (
     check_tag,
     check_variant,
     default_variant,
+    load_task,
     packaged,
     read_lock,
     select,
@@ -56,6 +57,12 @@ def refused(folder: Path, words: str) -> str:
 
 def test_a_whole_variant_is_loaded(folder: Path) -> None:
     assert check_variant(folder).model == "intent"
+
+
+def test_variants_with_one_tokenizer_share_it_in_memory(folder: Path, tmp_path: Path) -> None:
+    other = tiny.write_variant(tmp_path / "other", variant="full-int8")
+    first, second = (load_task(check_variant(path), path) for path in (folder, other))
+    assert first.tokenizer is second.tokenizer
     assert Runtime.load(folder).key == "intent/full"
 
 
