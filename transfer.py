@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from commands import building, evaluating, learning, measuring, reporting, serving
+from commands import building, evaluating, learning, measuring, reporting, serving, tuning
 from services.errors import TransferError, UsageError
 from services.settings import prepare_bentoml
 
@@ -40,7 +40,7 @@ def _fail(error: TransferError, code: int) -> int:
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="transfer", description=(__doc__ or "").splitlines()[0])
     verbs = root.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for group in (building, learning, evaluating, reporting, serving, measuring):
+    for group in (building, learning, tuning, evaluating, reporting, serving, measuring):
         group.add(verbs)
     return root
 

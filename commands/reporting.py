@@ -26,12 +26,12 @@ def add(verbs: Any) -> None:
     )
 
     results = verb(verbs, "results", run_results, "measure what docs/results.md shows")
-    results.add_argument("name", choices=("published", "ways", "tables"))
+    results.add_argument("name", choices=(*MEASURES, "tables"))
     results.add_argument(
         "settings",
         nargs="*",
         metavar="key=value",
-        help="data=PATH; ways: checkpoint=, loras=DIR",
+        help="data=PATH; ways: checkpoint=, loras=DIR; efficiency, throughput: recipe=, seeds=3",
     )
 
 
@@ -73,8 +73,9 @@ def run_results(options: argparse.Namespace) -> None:
         write_tables()
         show(options, {"document": str(DOCUMENT)}, str(DOCUMENT))
         return
-    measure = {"published": _published, "ways": _ways}[options.name]
-    path = write_result(options.name, {**measure(options.settings), **_where()})
+    command = {"command": _told(options.name, options.settings)}
+    record = {**command, **MEASURES[options.name](options.settings), **_where()}
+    path = write_result(options.name, record)
     show(options, {"record": str(path)}, str(path))
 
 
@@ -107,3 +108,49 @@ def _ways(settings: Sequence[str]) -> dict[str, Any]:
         print(f"{way}: measured", file=sys.stderr)
 
     return compare_ways(checkpoint, loras, places.WORK / "ways", found, advance=advance)
+
+
+def _told(name: str, settings: Sequence[str]) -> str:
+    """The command as it was given, without the folders of this machine."""
+    pairs = [setting.partition("=") for setting in settings]
+    shown = [f"{key}={Path(value).name if '/' in value else value}" for key, _, value in pairs]
+    return " ".join(["transfer results", name, *shown])
+
+
+def _efficiency(settings: Sequence[str]) -> dict[str, Any]:
+    from training.efficiency import measure_efficiency
+    from training.recipe import load_recipe
+    from training.seeds import student_recipe
+
+    own, keys = settings_of(settings, "recipe", "seeds", "out", "student")
+    name = own.get("recipe", "intent")
+    recipe = load_recipe(name, keys)
+    student = None if own.get("student") == "none" else student_recipe(name, keys)
+    out = Path(own.get("out") or places.CHECKPOINTS / "efficiency" / recipe.name)
+    return measure_efficiency(recipe, student, _seeds(recipe, own), out, _say)
+
+
+def _throughput(settings: Sequence[str]) -> dict[str, Any]:
+    from training.recipe import load_recipe
+    from training.throughput import measure_throughput
+
+    own, keys = settings_of(settings, "recipe", "seeds", "out")
+    recipe = load_recipe(own.get("recipe", "intent"), ["epochs=5", *keys])
+    out = Path(own.get("out") or places.CHECKPOINTS / "throughput" / recipe.name)
+    return measure_throughput(recipe, _seeds(recipe, own), out, _say)
+
+
+def _seeds(recipe: Any, own: dict[str, str]) -> list[int]:
+    return [recipe.seed + i for i in range(number("seeds", own.get("seeds", "3")))]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+MEASURES = {
+    "published": _published,
+    "ways": _ways,
+    "efficiency": _efficiency,
+    "throughput": _throughput,
+}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import published, ways
+from export import efficiency, published, throughput, ways
 from export.sections import with_section, write_section
 from services.errors import UsageError
 from services.settings import ROOT
@@ -37,6 +37,8 @@ class Result:
 RESULTS = {
     "published": Result("clinc150-published.json", published.table),
     "ways": Result("ways-to-ship.json", ways.table, ways.plot),
+    "efficiency": Result("efficiency.json", efficiency.table, efficiency.plot),
+    "throughput": Result("throughput.json", throughput.table, throughput.plot),
     "seeds": Result("seeds.json", spread.table),
 }
 

@@ -22,7 +22,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *("training.calibration_error", "training.weak_spots", "training.spread"),
         "training.metrics",
     ),
-    "load_tests": ("load_tests", "services"),
+    "load_tests": ("load_tests", "services", "training.energy"),
 }
 
 

@@ -41,6 +41,7 @@ from training.models import (
     start_at_frequencies,
     training_options,
 )
+from training.processes import is_main, join_processes, main_first
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
@@ -54,6 +55,7 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     a kill, it goes on from the last checkpoint.
     """
     refuse_finished(out)
+    join_processes()
     if recipe.kind == "seq2seq":
         from training.seq2seq import finetune_seq2seq
 
@@ -62,7 +64,8 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     splits = load_data(recipe)
     labels = class_names(recipe, splits)
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = save_tokenizer(base.path, out)
+    with main_first():
+        tokenizer = save_tokenizer(base.path, out)
     description = describe(recipe, base, labels)
     task = task_of(description, tokenizer)
     set_seed(recipe.seed)
@@ -75,6 +78,8 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     trained = fit(
         model, features(task, rows), recipe, out, scorer, tokenizer.pad_id, progress=progress
     )
+    if not is_main():
+        return out
     extra = baselines(recipe, splits["test"])
     return record_checkpoint(
         model, task, description, recipe, splits, trained, trainable, out, extra

@@ -114,6 +114,7 @@ class Recipe:
     evaluations: times per training that the dev set is scored and a checkpoint is kept
     patience: stop after that many scorings without a better one (0: never)
     bf16: autocast to bfloat16
+    group_by_length: put windows of similar length into one batch, so that little is padding
     dropout: share of activations dropped in every layer while training (empty: as the base's
         config says); 0 suits an epoch or two of many rows, and on a CPU saves a third of the time
     attention: how transformers computes it while training: eager, sdpa (empty: its own choice);
@@ -174,6 +175,7 @@ class Recipe:
     evaluations: int = 4
     patience: int = 0
     bf16: bool = False
+    group_by_length: bool = True
     dropout: float | None = None
     attention: str = ""
     gradient_checkpointing: bool = False
@@ -210,6 +212,8 @@ class Recipe:
         for key in ("extra_data", "derive"):  # younger than some checkpoints, whose digest stays
             if not content[key]:
                 del content[key]
+        if content["group_by_length"]:
+            del content["group_by_length"]
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
     def save(self, path: Path) -> None:

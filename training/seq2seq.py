@@ -54,6 +54,7 @@ from training.models import (
     training_options,
     unwrapped,
 )
+from training.processes import from_main, is_main, main_first
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
@@ -118,8 +119,8 @@ class SummaryTrainer(Seq2SeqTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        found = self.scorer(self.model)
-        metrics = {f"{metric_key_prefix}_score": found.value}
+        value = from_main(lambda: self.scorer(self.model).value)
+        metrics = {f"{metric_key_prefix}_score": value}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -149,7 +150,8 @@ def finetune_seq2seq(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     """Train an encoder-decoder on (text, summary) pairs; see `training.finetune.finetune`."""
     base = resolve(recipe.base)
     splits = load_data(recipe)
-    tokenizer, added = _save_tokenizer(Path(recipe.start or base.path), out, recipe)
+    with main_first():
+        tokenizer, added = _save_tokenizer(Path(recipe.start or base.path), out, recipe)
     set_seed(recipe.seed)
     model = starting_model(recipe, base, splits, [])
     refuse_too_long(model, recipe)
@@ -157,6 +159,8 @@ def finetune_seq2seq(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
     trained = _fit(model, _gold(splits["train"]), tokenizer, recipe, splits, out, progress)
+    if not is_main():
+        return out
     description = describe(recipe, base, [])
     model = merged(model, out, base.id)
     tested = _tested(model, tokenizer, recipe, splits["test"])

@@ -20,6 +20,7 @@ from training.evaluate import evaluate
 from training.features import features
 from training.finetune import class_names, finetune, trainable_rows
 from training.fit import (
+    AnyLengths,
     SimilarLengths,
     last_checkpoint,
     parameter_groups,
@@ -301,3 +302,27 @@ def test_new_layers_may_learn_faster_than_pretrained_ones(tiny_bert: Path) -> No
     assert rates["classifier.bias"] == (1e-3, 0.0)
     assert {rate for name, rate in rates.items() if name.startswith("bert.")} == {(1e-4, 0.0)}
     assert len(rates) == len(names)
+
+
+def test_metrics_tell_losses_and_the_energy_of_the_training(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    out = finetune(make_recipe("intent", max_steps=4, evaluations=2), tmp_path / "out", False)
+    train = metrics(out)["train"]
+    assert [entry["step"] for entry in train["loss_history"]] == [2, 4]
+    assert all(entry["loss"] > 0 for entry in train["loss_history"])
+    energy = train["energy"]
+    assert energy["wh"] >= 0 and energy["co2_g"] >= 0
+    assert energy["of"] == "world average"
+    assert energy["estimated"] is (energy["method"] != "RAPL")
+
+
+def test_without_grouping_batches_are_drawn_from_all_lengths() -> None:
+    lengths = [i % 50 for i in range(2000)]
+    sampler = AnyLengths(8, lengths, seed=1)
+    first, again = list(sampler), list(sampler)
+    sampler.set_epoch(1)
+    assert first == again != list(sampler)
+    assert sorted(first) == list(range(2000))
+    spreads = [max(lengths[j] for j in first[i : i + 8]) for i in range(0, 2000, 8)]
+    assert sum(spreads) / len(spreads) > 35
