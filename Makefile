@@ -2,7 +2,9 @@
 # make test   the tests
 # make lint   what CI checks besides
 # make bench  load tests and the trade-off report
-# make lock   pins of the serving image with hashes; make sbom: its bill of materials (CycloneDX)
+# make lock   pins of the serving images with hashes; make sbom: its bill of materials (CycloneDX)
+# make fuzz   schemathesis against the service: 200 cases for every operation
+# make soak   overload, floods, ten minutes of mixed load: a quarter of an hour, on a quiet machine
 
 PYTHON ?= python3
 PORT ?= 3000
@@ -19,7 +21,7 @@ TORCH = $(shell grep -E '^torch==' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup build demo serve test lint lock sbom bench format clean
+.PHONY: setup build demo serve test fuzz soak lint lock sbom bench format clean
 
 setup: $(READY)
 
@@ -45,18 +47,27 @@ serve: build
 test: setup
 	$(BIN)/python -m pytest
 
+fuzz: setup
+	$(BIN)/pip install -q -c constraints.txt -e ".[fuzz]"
+	TRANSFER_FUZZ_CASES=200 $(BIN)/python -m pytest -s tests/services/test_fuzz.py
+
+soak: build
+	$(BIN)/python -m load_tests.soak
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/bandit -q -ll -c pyproject.toml -r services training export load_tests commands transfer.py
 
-# Every package of the serving image with the hashes of its files, and the bill of materials of it.
+# Every package of the serving images with the hashes of its files, and the bill of materials of it.
+COMPILE = $(BIN)/uv pip compile -q pyproject.toml --extra serve -c constraints.txt \
+	--python-platform linux --python-version 3.11 --generate-hashes --no-annotate --no-header
+
 lock: setup
 	$(BIN)/pip install -q -c constraints.txt -e ".[supply]"
-	$(BIN)/uv pip compile -q pyproject.toml --extra serve --extra cpu -c constraints.txt \
-		--python-platform linux --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		-o services/requirements.txt
+	$(COMPILE) --extra cpu -o services/requirements.txt
+	echo "onnxruntime-gpu[cuda,cudnn]" | $(COMPILE) - -o services/requirements.gpu.txt
 
 sbom: setup
 	$(BIN)/pip install -q -c constraints.txt -e ".[supply]"

@@ -10,6 +10,7 @@ from typing import Any
 
 from commands import places
 from commands.base import number, settings_of, show, verb
+from commands.trials import folders_of
 
 WATCHED = ("report_to", "country")  # of the run, not of the recipe
 
@@ -27,7 +28,7 @@ def add(verbs: Any) -> None:
     distill = verb(verbs, "distill", run_distill, "distill a student from a teacher checkpoint")
     distill.add_argument("recipe", help="a preset or a YAML file")
     distill.add_argument(
-        "settings", nargs="*", metavar="key=value", help="teacher=DIR, out=DIR, data=PATH, any key"
+        "settings", nargs="*", metavar="key=value", help="teacher=DIR[,DIR], out=DIR, any key"
     )
     distill.add_argument(
         "--no-control", action="store_true", help="skip the same student without its teacher"
@@ -64,11 +65,11 @@ def run_distill(options: argparse.Namespace) -> None:
 
     own, keys = settings_of(options.settings, "out", "teacher", *WATCHED)
     recipe = load_recipe(options.recipe, keys)
-    teacher = Path(own.get("teacher") or places.CHECKPOINTS / recipe.name)
+    teachers = folders_of(own.get("teacher") or str(places.CHECKPOINTS / recipe.name))
     out = Path(own.get("out") or places.CHECKPOINTS / f"{recipe.name}-distilled")
     refuse_several("transfer distill")
     with _watching(own):
-        distill(recipe, teacher, out, sys.stderr.isatty(), control=not options.no_control)
+        distill(recipe, teachers, out, sys.stderr.isatty(), control=not options.no_control)
     show_metrics(options, out)
 
 

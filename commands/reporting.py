@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from commands import places
+from commands import costs, places, trials
 from commands.base import checkpoint_recipe, number, settings_of, show, verb
 from commands.building import measured
 from services.settings import Settings
@@ -31,7 +31,9 @@ def add(verbs: Any) -> None:
         "settings",
         nargs="*",
         metavar="key=value",
-        help="data=PATH; ways: checkpoint=, loras=DIR; efficiency, throughput: recipe=, seeds=3",
+        help="data=PATH; ways: checkpoint=, loras=DIR; distillation: teacher=DIR[,DIR], "
+        "recipe=, seeds=1, factors=NAME,..., unlabelled=PATH, out=DIR; add-class: recipe=, new=10, "
+        "seeds=1, out=DIR; efficiency, throughput: recipe=, seeds=3, out=DIR; any key",
     )
 
 
@@ -73,9 +75,8 @@ def run_results(options: argparse.Namespace) -> None:
         write_tables()
         show(options, {"document": str(DOCUMENT)}, str(DOCUMENT))
         return
-    command = {"command": _told(options.name, options.settings)}
-    record = {**command, **MEASURES[options.name](options.settings), **_where()}
-    path = write_result(options.name, record)
+    found = MEASURES[options.name](options.settings)
+    path = write_result(options.name, {**found, **_where()})
     show(options, {"record": str(path)}, str(path))
 
 
@@ -110,47 +111,11 @@ def _ways(settings: Sequence[str]) -> dict[str, Any]:
     return compare_ways(checkpoint, loras, places.WORK / "ways", found, advance=advance)
 
 
-def _told(name: str, settings: Sequence[str]) -> str:
-    """The command as it was given, without the folders of this machine."""
-    pairs = [setting.partition("=") for setting in settings]
-    shown = [f"{key}={Path(value).name if '/' in value else value}" for key, _, value in pairs]
-    return " ".join(["transfer results", name, *shown])
-
-
-def _efficiency(settings: Sequence[str]) -> dict[str, Any]:
-    from training.efficiency import measure_efficiency
-    from training.recipe import load_recipe
-    from training.seeds import student_recipe
-
-    own, keys = settings_of(settings, "recipe", "seeds", "out", "student")
-    name = own.get("recipe", "intent")
-    recipe = load_recipe(name, keys)
-    student = None if own.get("student") == "none" else student_recipe(name, keys)
-    out = Path(own.get("out") or places.CHECKPOINTS / "efficiency" / recipe.name)
-    return measure_efficiency(recipe, student, _seeds(recipe, own), out, _say)
-
-
-def _throughput(settings: Sequence[str]) -> dict[str, Any]:
-    from training.recipe import load_recipe
-    from training.throughput import measure_throughput
-
-    own, keys = settings_of(settings, "recipe", "seeds", "out")
-    recipe = load_recipe(own.get("recipe", "intent"), ["epochs=5", *keys])
-    out = Path(own.get("out") or places.CHECKPOINTS / "throughput" / recipe.name)
-    return measure_throughput(recipe, _seeds(recipe, own), out, _say)
-
-
-def _seeds(recipe: Any, own: dict[str, str]) -> list[int]:
-    return [recipe.seed + i for i in range(number("seeds", own.get("seeds", "3")))]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-MEASURES = {
+MEASURES: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
     "published": _published,
     "ways": _ways,
-    "efficiency": _efficiency,
-    "throughput": _throughput,
+    "distillation": trials.distillation,
+    "add-class": trials.add_class,
+    "efficiency": costs.efficiency,
+    "throughput": costs.throughput,
 }

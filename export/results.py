@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import efficiency, published, throughput, ways
+from export import distillation, efficiency, forgetting, published, throughput, ways
 from export.sections import with_section, write_section
 from services.errors import UsageError
 from services.settings import ROOT
@@ -39,6 +39,8 @@ RESULTS = {
     "ways": Result("ways-to-ship.json", ways.table, ways.plot),
     "efficiency": Result("efficiency.json", efficiency.table, efficiency.plot),
     "throughput": Result("throughput.json", throughput.table, throughput.plot),
+    "distillation": Result("distillation.json", distillation.table, distillation.plot),
+    "add-class": Result("add-class.json", forgetting.table, forgetting.plot),
     "seeds": Result("seeds.json", spread.table),
 }
 

@@ -13,12 +13,19 @@ from threading import Lock
 from time import perf_counter, sleep
 from typing import Any
 
-from services.errors import NotReadyError, TransferError
-from services.manifest import Manifest, read_manifest
+from services.errors import ArtifactError, NotReadyError, TransferError
+from services.manifest import MANIFEST_NAME, Manifest, read_manifest
 from services.memory import give_back
 from services.metrics import Metrics
 from services.plan import PlanFile
-from services.registry import VARIANTS, default_variant, model_entry, select, variant_path
+from services.registry import (
+    AGAIN,
+    VARIANTS,
+    default_variant,
+    model_entry,
+    select,
+    variant_path,
+)
 from services.runtime import CUDA, Runtime
 from services.scheduler import Scheduler
 from services.settings import Settings
@@ -94,9 +101,13 @@ class Fleet:
 
     def _load_one(self, key: str, tag: str) -> Runtime:
         began = perf_counter()
-        runtime = Runtime.load(
-            variant_path(tag), self._settings.provider, self._settings.threads, self._plans
-        )
+        folder = variant_path(tag)
+        runtime = Runtime.load(folder, self._settings.provider, self._settings.threads, self._plans)
+        if runtime.key != key:
+            raise ArtifactError(
+                f"{folder / MANIFEST_NAME} is of {runtime.key}; the lock file names it {key}.",
+                AGAIN,
+            )
         runtime.observe = self._metrics.called
         seconds = perf_counter() - began
         place = f"{key} loaded in {seconds:.2f} s on {runtime.provider}"

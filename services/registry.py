@@ -19,10 +19,18 @@ import msgspec
 
 from services.errors import ArtifactError, UsageError
 from services.generation.model import DECODER_NAME, ENCODER_NAME
-from services.manifest import MANIFEST_NAME, File, Manifest, read_manifest, sha256_of
+from services.manifest import (
+    MANIFEST_NAME,
+    File,
+    Manifest,
+    read_manifest,
+    refuse_twice,
+    sha256_of,
+)
 from services.plan import Plan
 from services.tasks.kinds import KINDS as KINDS
 from services.tasks.kinds import Task, build_task
+from services.weights import check_weights
 from services.windows import TextTokenizer
 
 GRAPH_NAME = "model.onnx"
@@ -47,13 +55,15 @@ class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_lock(path: Path) -> dict[str, str]:
     """The published variants: "model/variant" to the tag in BentoML's model store."""
     try:
-        lock = msgspec.json.decode(path.read_bytes(), type=Lock)
+        content = path.read_bytes()
+        lock = msgspec.json.decode(content, type=Lock)
+        refuse_twice(content)
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{path} does not exist; it names the published variants.",
             "Run `transfer build`, or point TRANSFER_LOCK at one.",
         ) from error
-    except (msgspec.MsgspecError, OSError) as error:
+    except (msgspec.MsgspecError, OSError, ValueError) as error:
         raise ArtifactError(f"{path} is not a lock file: {error}.", AGAIN) from error
     for key, tag in lock.variants.items():
         if key.count("/") != 1 or tag.rpartition(":")[0] != key.replace("/", "-"):
@@ -134,7 +144,10 @@ def check_tag(tag: str, folder: Path) -> None:
 
 
 def check_variant(folder: Path) -> Manifest:
-    """Read the manifest and check every file it names: no link, its size, its sha256."""
+    """Read the manifest and check every file it names: no link, its size, its sha256; its weights.
+
+    Raises ArtifactError.
+    """
     manifest = read_manifest(folder)
     path = folder / MANIFEST_NAME
     if manifest.kind not in KINDS:
@@ -143,18 +156,22 @@ def check_variant(folder: Path) -> Manifest:
         )
     if manifest.kind == "sequence-classification" and not manifest.labels:
         raise ArtifactError(f"{path} names no labels; a classifier has some.", AGAIN)
+    if len(set(manifest.labels)) < len(manifest.labels) or not all(manifest.labels):
+        raise ArtifactError(f"{path} has a label twice, or an empty one.", AGAIN)
     missing = {*graphs_of(manifest.kind), TOKENIZER_NAME} - {file.path for file in manifest.files}
     if missing:
         raise ArtifactError(f"{path} does not list {', '.join(sorted(missing))}.", AGAIN)
     for file in manifest.files:
         _check_file(folder, file)
+    for graph in graphs_of(manifest.kind):
+        check_weights(folder / graph, {file.path for file in manifest.files})
     return manifest
 
 
 def _check_file(folder: Path, file: File) -> None:
     path = folder / file.path
-    if Path(file.path).is_absolute() or ".." in Path(file.path).parts:
-        raise ArtifactError(f"{path} lies outside of its variant.", AGAIN)
+    if "\0" in file.path or Path(file.path).is_absolute() or ".." in Path(file.path).parts:
+        raise ArtifactError(f"{str(path)!r} lies outside of its variant.", AGAIN)
     try:
         status = path.lstat()
     except OSError as error:

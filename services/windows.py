@@ -114,6 +114,11 @@ class TextTokenizer:
             content_type=probe.type_ids[first],
         )
 
+    @property
+    def size(self) -> int:
+        """How many tokens there are."""
+        return int(self._tokenizer.get_vocab_size())
+
     @classmethod
     def load(cls, path: Path) -> TextTokenizer:
         """Read `tokenizer.json` at `path`; raises ArtifactError when it cannot be read."""

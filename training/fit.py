@@ -35,7 +35,8 @@ from training.models import model_inputs, unwrapped
 from training.processes import from_main, is_main, world_size
 from training.recipe import Recipe
 from training.record import Fit
-from training.teacher import HIDDEN, TeacherOutputs
+from training.relations import PARTS, LastProjections, relation_loss
+from training.teacher import HIDDEN, Taught
 from training.watching import watch
 
 ENERGY_EVERY_S = 5.0
@@ -109,6 +110,8 @@ class TaskTrainer(Trainer):
         self.recipe = recipe
         self.scorer = scorer
         self.distilling = distilling
+        wants_relations = distilling and recipe.relation_weight > 0
+        self.projections = LastProjections(self.model) if wants_relations else None
         self.model_accepts_loss_kwargs = False  # our losses are means over the batch
 
     def compute_loss(
@@ -134,6 +137,12 @@ class TaskTrainer(Trainer):
         if wants_hidden:
             distance = hidden_loss(outputs.hidden_states[-1], batch[f"teacher_{HIDDEN}"], batch)
             loss = loss + recipe.hidden_weight * distance
+        if self.projections is not None:
+            theirs = {part: batch[f"teacher_{part}"] for part in PARTS}
+            heads = unwrapped(model).config.num_attention_heads
+            mask = batch["attention_mask"]
+            apart = relation_loss(self.projections.parts, theirs, mask, heads)
+            loss = loss + recipe.relation_weight * apart
         return loss
 
     def create_optimizer(self, *arguments: Any) -> Any:
@@ -183,7 +192,7 @@ def fit(
     out: Path,
     scorer: Scorer,
     pad_id: int,
-    teacher_outputs: TeacherOutputs | None = None,
+    teacher_outputs: Taught | None = None,
     progress: bool = True,
 ) -> Fit:
     """Train `model` in place on `features` and leave it at its best dev score."""
@@ -293,7 +302,7 @@ def _collate(
     features: Sequence[Feature],
     pad_id: int,
     inputs: Sequence[str],
-    teacher_outputs: TeacherOutputs | None,
+    teacher_outputs: Taught | None,
     indices: Sequence[int],
 ) -> dict[str, Tensor]:
     taught = [teacher_outputs[i] for i in indices] if teacher_outputs is not None else None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.features import OUTSIDE
+from training.features import OUTSIDE, UNLABELLED
 
 Batch = Mapping[str, Tensor]
 MASKED = -1e4  # instead of -inf: a difference of two masked logits must stay a number
@@ -40,8 +40,10 @@ def task_loss(
         return functional.binary_cross_entropy_with_logits(
             scores[known], batch["sentence_labels"][known]
         )
-    labels, logits = batch["targets"], outputs.logits.float()
+    labels, logits = labelled(batch["targets"], outputs.logits.float())
     if labels.dtype == torch.float32:
+        if not len(labels):
+            return logits.sum()  # of nothing: 0, with a gradient
         return functional.binary_cross_entropy_with_logits(logits, labels)
     inside = labels != OUTSIDE
     # A sum over no rows instead of a mean: a batch may hold none of one sort.
@@ -51,6 +53,12 @@ def task_loss(
     if out_of_scope_weight and not inside.all():
         loss = loss + out_of_scope_weight * decidedness(logits[~inside])
     return loss
+
+
+def labelled(targets: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Both without the rows that only a teacher has judged."""
+    known = targets != UNLABELLED if targets.ndim == 1 else targets[:, 0] != UNLABELLED
+    return (targets, logits) if known.all() else (targets[known], logits[known])
 
 
 def decidedness(logits: Tensor) -> Tensor:
@@ -86,6 +94,8 @@ def distillation_loss(kind: str, outputs: Any, batch: Batch, temperature: float)
         return functional.mse_loss(scores[known], teacher_scores[known])
     student_logits = outputs.logits.float()
     teacher_logits = batch["teacher_logits"]
+    # A teacher that knows fewer classes, the first ones, teaches those (Li & Hoiem 2016).
+    student_logits = student_logits[:, : teacher_logits.shape[1]]
     if batch["targets"].dtype == torch.float32:
         soft = torch.sigmoid(teacher_logits / temperature)
         loss = functional.binary_cross_entropy_with_logits(student_logits / temperature, soft)

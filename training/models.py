@@ -109,16 +109,21 @@ def start_at_frequencies(model: Any, frequencies: Sequence[float]) -> None:
     Otherwise the first epoch of a model with many rare labels goes into learning that they are rare
     (Lin et al. 2017, section 4.1).
     """
-    layers = [
-        module
-        for module in unwrapped(model).modules()
-        if isinstance(module, nn.Linear) and module.out_features == len(frequencies)
-    ]
     shares = torch.tensor(frequencies).clamp(1e-4, 1 - 1e-4)
-    if layers[-1].bias is None:  # GPT-2's has none
+    bias = classifier_of(model, len(frequencies)).bias
+    if bias is None:  # as in GPT-2's
         return
     with torch.no_grad():
-        layers[-1].bias.copy_(torch.log(shares / (1 - shares)))
+        bias.copy_(torch.log(shares / (1 - shares)))
+
+
+def classifier_of(model: Any, labels: int) -> nn.Linear:
+    """The last layer that has one output for each label."""
+    return [
+        module
+        for module in unwrapped(model).modules()
+        if isinstance(module, nn.Linear) and module.out_features == labels
+    ][-1]
 
 
 def model_inputs(model: nn.Module) -> list[str]:

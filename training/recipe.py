@@ -33,6 +33,8 @@ CHOICES = {
     "attention": ATTENTIONS,
     "cross_attention": CROSS_ATTENTIONS,
 }
+# Younger than some checkpoints, whose digest stays.
+YOUNG = ("extra_data", "derive", "relation_weight", "unlabelled")
 LEAST_WINDOW = 16  # tokens; below it special tokens and overlap leave no room for text
 LEAST = {
     "batch_size": 1,
@@ -51,6 +53,7 @@ LEAST = {
     "test_rows": 0,
     "weight_decay": 0,
     "hidden_weight": 0,
+    "relation_weight": 0,
     "out_of_scope_weight": 0,
 }
 SHARES = ("alpha", "dropout", "label_smoothing", "lora_dropout", "null_ratio", "warmup_ratio")
@@ -124,6 +127,10 @@ class Recipe:
     temperature, alpha: distill: soft targets at that temperature count alpha, the labels 1 - alpha
         (Hinton et al. 2015)
     hidden_weight: distill: weight of the distance between the last hidden states
+    relation_weight: distill: weight of the distance between the relations of queries, keys and
+        values in the last layer (Wang et al. 2021)
+    unlabelled: distill a classifier: texts that the teacher alone teaches, besides the rows: a file
+        or data set (a column `text`, labels are ignored), or "derived": damaged copies of the rows
     """
 
     name: str
@@ -185,6 +192,8 @@ class Recipe:
     temperature: float = 2.0
     alpha: float = 0.7
     hidden_weight: float = 0.0
+    relation_weight: float = 0.0
+    unlabelled: str = ""
 
     @property
     def task(self) -> str:
@@ -209,7 +218,8 @@ class Recipe:
         content = {**asdict(self), "data": "", "start": bool(self.start)}
         content["calibration_data"] = bool(self.calibration_data)
         content["extra_data"] = sorted(self.extra_data)
-        for key in ("extra_data", "derive"):  # younger than some checkpoints, whose digest stays
+        content["unlabelled"] = Path(self.unlabelled).name
+        for key in YOUNG:
             if not content[key]:
                 del content[key]
         if content["group_by_length"]:
@@ -366,6 +376,10 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         )
     if values.get("derive") and values.get("kind") != "sentence-extraction":
         faults.append(f"derive is for sentence-extraction; kind is {values.get('kind')!r}")
+    if values.get("unlabelled") and values.get("kind") != "sequence-classification":
+        faults.append(f"unlabelled is for sequence-classification; kind is {values.get('kind')!r}")
+    if values.get("relation_weight") and seq2seq:
+        faults.append("relation_weight is for encoders; kind is 'seq2seq'")
     if values.get("calibration_data") and values.get("kind") != "question-answering":
         faults.append("calibration_data is for question-answering alone; others calibrate on dev")
     return faults

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+import msgspec
+
 from services.errors import ArtifactError, UsageError
 from services.tasks.classify import Classify, ClassifySettings
 from services.tasks.generate_summary import GenerateSummary, GenerateSummarySettings
@@ -13,6 +15,9 @@ from services.tasks.qa import AnswerQuestions, QaSettings
 from services.tasks.summarize import Summarize, SummarizeSettings
 from services.tasks.zeroshot import ZeroShot, ZeroShotSettings
 from services.windows import TextTokenizer
+
+EXPORT = "Export the checkpoint again."
+ABOVE_ZERO = ("temperature", "scale", "max_answer_tokens", "max_sentences", "max_tokens")
 
 Task = Classify | ZeroShot | AnswerQuestions | Summarize | GenerateSummary
 
@@ -49,7 +54,33 @@ def build_task(
     if "labels" in names:
         values["labels"] = list(labels)
     try:
-        task: Task = task_class(tokenizer, settings_class(**values))
+        settings = msgspec.convert(values, settings_class)
     except UsageError as error:
-        raise ArtifactError(error.message, "Export the checkpoint again.") from error
+        raise ArtifactError(error.message, EXPORT) from error
+    except msgspec.ValidationError as error:
+        raise ArtifactError(f"Decoding settings: {error}.", EXPORT) from error
+    _check(settings, tokenizer)
+    task: Task = task_class(tokenizer, settings)
     return task
+
+
+def _check(settings: Any, tokenizer: TextTokenizer) -> None:
+    """Raise ArtifactError for settings with which no text could be decoded."""
+    for name in ABOVE_ZERO:
+        if getattr(settings, name, 1) <= 0:
+            raise ArtifactError(
+                f"{name} is {getattr(settings, name)}; expected more than 0.", EXPORT
+            )
+    thresholds, labels = getattr(settings, "thresholds", []), getattr(settings, "labels", [])
+    if thresholds and len(thresholds) != len(labels):
+        raise ArtifactError(
+            f"There are {len(thresholds)} thresholds for {len(labels)} labels.", EXPORT
+        )
+    room = tokenizer.room(settings.max_tokens)
+    stride = 0 if isinstance(settings, QaSettings) else getattr(settings, "stride", 0)
+    if room <= max(stride, 0) or stride < 0:
+        raise ArtifactError(
+            f"A window of {settings.max_tokens} tokens has room for {room}; expected more than the "
+            f"{stride} that it shares with the next one.",
+            EXPORT,
+        )
