@@ -33,6 +33,7 @@ def test_a_search_that_was_stopped_goes_on(recipe: Recipe, tmp_path: Path) -> No
     assert [entry["trial"] for entry in found["history"]] == [0, 1, 2, 3]
     scores = [entry["dev"] for entry in found["history"] if entry["state"] == "complete"]
     assert found["best"]["dev"] == max(scores)
+    assert len({entry["learning_rate"] for entry in found["history"]}) == 4
     assert all(1e-4 <= entry["learning_rate"] <= 1e-2 for entry in found["history"])
     assert json.loads((tmp_path / "tune.json").read_text(encoding="utf-8")) == found
 
