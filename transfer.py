@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from commands import (
     adding,
     building,
+    choosing,
     evaluating,
     learning,
     measuring,
@@ -62,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="transfer", description=(__doc__ or "").splitlines()[0])
     verbs = root.add_subparsers(title="verbs", required=True, metavar="VERB")
     groups = (building, learning, adding, tuning, evaluating, reporting, serving, measuring)
-    for group in groups:
+    for group in (*groups, choosing):
         group.add(verbs)
     return root
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from commands import places
 from commands.base import number, settings_of, show, verb
+from commands.studies import tell
 from commands.trials import folders_of
 
 WATCHED = ("report_to", "country")  # of the run, not of the recipe
@@ -51,7 +52,7 @@ def run_train(options: argparse.Namespace) -> None:
     out = Path(own.get("out") or places.CHECKPOINTS / recipe.name)
     try:
         with _watching(own):
-            finetune(recipe, out, sys.stderr.isatty())
+            finetune(recipe, out, sys.stderr.isatty(), cache=places.WORK / "features", tell=tell)
         if is_main():
             show_metrics(options, out)
     finally:
@@ -60,14 +61,12 @@ def run_train(options: argparse.Namespace) -> None:
 
 def run_distill(options: argparse.Namespace) -> None:
     from training.distill import distill
-    from training.processes import refuse_several
     from training.recipe import load_recipe
 
     own, keys = settings_of(options.settings, "out", "teacher", *WATCHED)
     recipe = load_recipe(options.recipe, keys)
     teachers = folders_of(own.get("teacher") or str(places.CHECKPOINTS / recipe.name))
     out = Path(own.get("out") or places.CHECKPOINTS / f"{recipe.name}-distilled")
-    refuse_several("transfer distill")
     with _watching(own):
         distill(recipe, teachers, out, sys.stderr.isatty(), control=not options.no_control)
     show_metrics(options, out)

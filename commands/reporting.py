@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from commands import costs, places, trials
+from commands import costs, places, studies, trials
 from commands.base import checkpoint_recipe, number, settings_of, show, verb
 from commands.building import measured
 from services.settings import Settings
@@ -33,7 +33,9 @@ def add(verbs: Any) -> None:
         metavar="key=value",
         help="data=PATH; ways: checkpoint=, loras=DIR; distillation: teacher=DIR[,DIR], "
         "recipe=, seeds=1, factors=NAME,..., unlabelled=PATH, out=DIR; add-class: recipe=, new=10, "
-        "seeds=1, out=DIR; efficiency, throughput: recipe=, seeds=3, out=DIR; any key",
+        "seeds=1, out=DIR; curves: ways=, sizes=1,10,all, seeds=, recipe=, out=DIR; "
+        "imbalance: seeds=, recipe=, out=DIR; efficiency, throughput: recipe=, seeds=3, out=DIR; "
+        "any key",
     )
 
 
@@ -75,8 +77,9 @@ def run_results(options: argparse.Namespace) -> None:
         write_tables()
         show(options, {"document": str(DOCUMENT)}, str(DOCUMENT))
         return
+    command = {"command": studies.command_of(options.name, options.settings)}
     found = MEASURES[options.name](options.settings)
-    path = write_result(options.name, {**found, **_where()})
+    path = write_result(options.name, {**command, **_where(), **found})
     show(options, {"record": str(path)}, str(path))
 
 
@@ -116,6 +119,8 @@ MEASURES: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
     "ways": _ways,
     "distillation": trials.distillation,
     "add-class": trials.add_class,
+    "curves": studies.curves,
+    "imbalance": studies.imbalance,
     "efficiency": costs.efficiency,
     "throughput": costs.throughput,
 }

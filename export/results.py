@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import distillation, efficiency, forgetting, published, throughput, ways
+from export import (
+    curves,
+    distillation,
+    efficiency,
+    forgetting,
+    published,
+    remedies,
+    throughput,
+    ways,
+)
 from export.sections import with_section, write_section
 from services.errors import UsageError
 from services.settings import ROOT
@@ -42,6 +51,8 @@ RESULTS = {
     "distillation": Result("distillation.json", distillation.table, distillation.plot),
     "add-class": Result("add-class.json", forgetting.table, forgetting.plot),
     "seeds": Result("seeds.json", spread.table),
+    "curves": Result("curves.json", curves.table, curves.plot),
+    "imbalance": Result("imbalance.json", remedies.table, remedies.plot),
 }
 
 

@@ -135,6 +135,9 @@ def _own_splits(recipe: Recipe) -> Splits:
     if recipe.null_ratio:
         splits["train"] = with_null_questions(splits["train"], recipe.null_ratio, recipe.rows_seed)
         splits["dev"] = with_null_questions(splits["dev"], recipe.null_ratio, recipe.rows_seed)
+    if recipe.examples_per_class:
+        few = few_examples(splits["train"], recipe.examples_per_class, recipe.rows_seed)
+        splits["train"] = few
     limits = {"train": recipe.train_rows, "dev": recipe.dev_rows, "test": recipe.test_rows}
     return {split: sample(splits[split], most, recipe.rows_seed) for split, most in limits.items()}
 
@@ -391,6 +394,21 @@ def _hold_out_articles(
     held = set(articles[: min(max(1, round(share * len(articles))), len(articles) - 1)])
     kept = [row for row in rows if row.article not in held]
     return kept, [row for row in rows if row.article in held]
+
+
+def few_examples(rows: Sequence[LabelledText], count: int, seed: int) -> list[LabelledText]:
+    """The first `count` rows of each label, in an order that `seed` draws; in their old order.
+
+    Nested: the rows for one example are among those for ten. A row of several labels comes with
+    each of them.
+    """
+    ordered: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        place = digest(f"{seed}/examples/{row.text}")
+        for label in row.labels:
+            ordered[label].append((place, number))
+    chosen = {number for places in ordered.values() for _, number in sorted(places)[:count]}
+    return [rows[number] for number in sorted(chosen)]
 
 
 def sample(rows: list[Any], at_most: int, seed: int) -> list[Any]:
