@@ -10,7 +10,7 @@ text, NAME-confusion.svg.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def refuse_other_rows(subject: Subject, exam: Exam) -> None:
 def evaluate_subject(
     subject: Subject,
     exam: Exam,
-    groups: dict[str, Sequence[str]],
+    groups: Mapping[str, Sequence[str]],
     other: Subject | None = None,
 ) -> Measured:
     """Run and measure; groups: column of the data -> the group of each row.

@@ -254,8 +254,6 @@ def pad(windows: Sequence[Window], pad_id: int, inputs: Sequence[str]) -> Feeds:
             feeds["input_ids"][row, :length] = window.input_ids
         if "attention_mask" in feeds:
             feeds["attention_mask"][row, :length] = 1
-        if "position_ids" in feeds:  # graphs of decoders want them spelled out
-            feeds["position_ids"][row, :length] = np.arange(length)
         if "token_type_ids" in feeds:
             feeds["token_type_ids"][row, :length] = window.token_type_ids
     return feeds

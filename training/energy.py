@@ -46,6 +46,11 @@ class EnergyMeter:
             self.record = _record(seen) if seen and kind is None else None
 
 
+def energy_of(meter: EnergyMeter, country: str = WORLD) -> dict[str, Any] | None:
+    """What a meter saw, with the CO2 of so much electricity; None where it saw nothing."""
+    return {**meter.record, **co2(meter.record["wh"], country)} if meter.record else None
+
+
 def _tracker(every_s: float) -> Any:
     try:
         from codecarbon import OfflineEmissionsTracker

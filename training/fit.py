@@ -28,7 +28,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from services.errors import UsageError
-from training.energy import EnergyMeter, co2
+from training.energy import EnergyMeter, energy_of
 from training.features import Feature, collate
 from training.imbalance import BalancedLengths, label_counts, label_weights, row_shares
 from training.losses import distillation_loss, hidden_loss, task_loss
@@ -249,7 +249,7 @@ def train(trainer: Trainer, recipe: Recipe, out: Path, epoch_tokens: int) -> Fit
         for entry in trainer.state.log_history
         if "loss" in entry
     ]
-    energy = {**meter.record, **co2(meter.record["wh"], watch().country)} if meter.record else None
+    energy = energy_of(meter, watch().country)
     tokens = round(read_now * epoch_tokens)
     return Fit(seconds, steps, tokens, best, history, resumed, losses, energy)
 

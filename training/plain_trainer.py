@@ -86,7 +86,7 @@ def train_plain(
     started = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - started
-    answers = trainer.predict(test).predictions.argmax(axis=1)  # type: ignore[union-attr]
+    answers = trainer.predict(test).predictions.argmax(axis=1)
     right = [int(a) == target for a, target in zip(answers, test.targets, strict=True)]
     tokens = round((trainer.state.epoch or 0.0) * train.tokens)
     return right, trainer.state.global_step, seconds, tokens

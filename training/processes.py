@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
@@ -19,8 +19,10 @@ from torch import distributed
 from services.errors import UsageError
 
 Value = TypeVar("Value")
-# Others wait while the first scores dev or writes a checkpoint; gloo's own limit is 30 minutes.
+# Others wait while the first scores dev or writes a checkpoint; gloo's own limit is 30 minutes, and
+# right for meeting and for gradients.
 PATIENCE = timedelta(hours=12)
+_GROUP: list[Any] = []  # the patient group, once the processes have met
 
 
 def join_processes() -> None:
@@ -29,8 +31,8 @@ def join_processes() -> None:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    _GROUP.append(distributed.new_group(timeout=PATIENCE, backend="gloo"))
 
 
 def world_size() -> int:
@@ -45,18 +47,18 @@ def is_main() -> bool:
 def main_first() -> Iterator[None]:
     """The block runs in the first process, then in the others, which find what it wrote."""
     if not is_main():
-        distributed.barrier()
+        distributed.barrier(_GROUP[0])
     yield
-    if is_main() and distributed.is_initialized():
-        distributed.barrier()
+    if is_main() and _GROUP:
+        distributed.barrier(_GROUP[0])
 
 
 def from_main(function: Callable[[], Value]) -> Value:
     """What `function` gives in the first process, in all of them; it runs there alone."""
-    if not distributed.is_initialized():
+    if not _GROUP:
         return function()
     found = [function() if is_main() else None]
-    distributed.broadcast_object_list(found, src=0)
+    distributed.broadcast_object_list(found, src=0, group=_GROUP[0])
     value: Value = found[0]  # type: ignore[assignment]
     return value
 
@@ -73,3 +75,4 @@ def refuse_several(what: str) -> None:
 def leave_processes() -> None:
     if distributed.is_initialized():
         distributed.destroy_process_group()
+    _GROUP.clear()

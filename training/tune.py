@@ -67,18 +67,18 @@ def tune(
         study_name=recipe.name,
         storage=f"sqlite:///{out / STUDY_NAME}",
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=recipe.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST_TRIALS),
         load_if_exists=True,
     )
     _claim(study, recipe, space, out)
+    # Going on with the seed of the beginning would draw the first trials again.
+    study.sampler = optuna.samplers.TPESampler(seed=recipe.seed + len(study.trials))
     while len(_counted(study)) < trials:
         trial = study.ask()
         try:
             study.tell(trial, _run(recipe, space, trial, out, progress))
         except optuna.TrialPruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            shutil.rmtree(_folder(out, trial), ignore_errors=True)
         except Exception:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             raise
@@ -138,9 +138,10 @@ def _metrics(folder: Path) -> dict[str, Any]:
 
 def _keep_best(study: Any, out: Path) -> None:
     """Weights of the best trial alone: twenty checkpoints of a large base fill a disk."""
-    for trial in study.trials:
-        if trial.state.name == "COMPLETE" and trial.number != study.best_trial.number:
-            shutil.rmtree(_folder(out, trial), ignore_errors=True)
+    best = _folder(out, study.best_trial)
+    for folder in best.parent.iterdir():
+        if folder != best:
+            shutil.rmtree(folder)
 
 
 def _write(study: Any, recipe: Recipe, space: Sequence[Choice], out: Path) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Harm:
 def test_code_in_a_pickle_is_not_run(
     old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (old / OLD).write_bytes(pickle.dumps({"weight": Harm()}))
+    (old / OLD).write_bytes(pickle.dumps({"weight": Harm()}, protocol=2))
     with pytest.raises(TransferError, match="cannot be read as plain tensors"):
         converted(old, WEIGHTS, tmp_path / "cache")
     assert capsys.readouterr().out == ""

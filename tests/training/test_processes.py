@@ -39,14 +39,24 @@ def trained(recipe: Recipe, out: Path, count: int) -> dict[str, Any]:
     """`metrics.json` of a training in so many processes, as a user starts it."""
     out.mkdir()
     recipe.save(out / "mine.yaml")
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(count), "--master-port", "0"]
+    launch = [
+        *("-m", "torch.distributed.run", "--nproc-per-node", str(count)),
+        # A free port of this machine: the default one may be another run's.
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"),
+    ]
     command = [
         *(sys.executable, *(launch if count > 1 else ()), "transfer.py", "train"),
         *(str(out / "mine.yaml"), f"out={out / 'checkpoint'}"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Any] = json.loads((out / "checkpoint" / "metrics.json").read_text("utf-8"))

@@ -27,10 +27,14 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model_prefix=str(folder / "spm"),
         vocab_size=500,
         pad_id=0,
-        unk_id=1,
-        bos_id=-1,
-        eos_id=-1,
-        user_defined_symbols=["[CLS]", "[SEP]", "[MASK]"],
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        pad_piece="[PAD]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        unk_piece="[UNK]",
+        num_threads=1,
         minloglevel=2,
     )
     return folder / "spm.model"

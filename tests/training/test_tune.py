@@ -33,6 +33,7 @@ def test_a_search_that_was_stopped_goes_on(recipe: Recipe, tmp_path: Path) -> No
     assert [entry["trial"] for entry in found["history"]] == [0, 1, 2, 3]
     scores = [entry["dev"] for entry in found["history"] if entry["state"] == "complete"]
     assert found["best"]["dev"] == max(scores)
+    assert len({entry["learning_rate"] for entry in found["history"]}) == 4
     assert all(1e-4 <= entry["learning_rate"] <= 1e-2 for entry in found["history"])
     assert json.loads((tmp_path / "tune.json").read_text(encoding="utf-8")) == found
 
@@ -127,3 +128,16 @@ def test_the_plot_has_a_bar_for_each_key() -> None:
     drawn = ElementTree.fromstring(importance_plot({"batch_size": 0.2, "learning_rate": 0.8}))
     texts = [element.text for element in drawn.iter() if element.tag.endswith("}text")]
     assert texts[1:] == ["learning_rate", "0.80", "batch_size", "0.20"]
+
+
+def test_the_verb_searches_and_tells_the_best(
+    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import transfer
+
+    recipe.save(tmp_path / "mine.yaml")
+    settings = ["trials=1", "search={learning_rate: [1e-4, 1e-2]}", f"out={tmp_path / 'out'}"]
+    assert transfer.main(["tune", str(tmp_path / "mine.yaml"), *settings]) == 0
+    told = capsys.readouterr().out
+    assert "1 trials, 0 of them pruned" in told and "learning_rate: " in told
+    assert load_recipe(tmp_path / "out" / "best.yaml").name == recipe.name

@@ -6,10 +6,12 @@ text_figures(["The pump failed."], [["The pump of line 2 failed.", "A pump faile
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU
 
@@ -38,13 +40,16 @@ def text_figures(texts: Sequence[str], references: Sequence[Sequence[str]]) -> d
     )
     figures: dict[str, Any] = {}
     for column, name in enumerate(ROUGE):
-        values = table[:, column]
-        evaluation = Evaluation(name, len(texts), lambda rows, v=values: float(v[rows].mean()), [])
+        evaluation = Evaluation(name, len(texts), partial(_mean, table[:, column]), [])
         low, high = evaluation.interval()
         figures[name] = {"value": evaluation.value, "ci_low": low, "ci_high": high}
     figures["bleu"] = bleu(texts, references)
     figures["exact_match"] = {"value": float(np.mean(_exact(texts, references)))}
     return figures
+
+
+def _mean(values: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+    return float(values[rows].mean())
 
 
 def bleu(texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:
