@@ -22,7 +22,7 @@ from training.finetune import class_names, finetune, trainable_rows
 from training.fit import SimilarLengths, last_checkpoint, training_arguments
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe
-from training.strategies import apply_strategy
+from training.strategies import apply_strategy, cached_head, contrastive
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -32,17 +32,20 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def kill_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """kill_at(3): the next training dies when its third step begins; kill_at(0): none does."""
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """kill_at(3): the next training dies when its third step begins; kill_at(0): none does.
+
+    where: the module whose training it is
+    """
     plain = module.callbacks
 
-    def kill(step: int) -> None:
+    def kill(step: int, where: Any = module) -> None:
         class Killer(TrainerCallback):
             def on_step_begin(self, args: Any, state: Any, control: Any, **options: Any) -> None:
                 if step and state.global_step == step - 1:
                     raise Killed
 
-        monkeypatch.setattr(module, "callbacks", lambda recipe: [*plain(recipe), Killer()])
+        monkeypatch.setattr(where, "callbacks", lambda recipe: [*plain(recipe), Killer()])
 
     yield kill
 
@@ -83,16 +86,18 @@ def test_a_killed_training_ends_as_if_it_had_not_been_killed(
     changes: dict[str, Any],
     make_recipe: MakeRecipe,
     tmp_path: Path,
-    kill_at: Callable[[int], None],
+    kill_at: Callable[..., None],
 ) -> None:
     recipe = make_recipe("intent", evaluations=2, **changes)
     half = recipe.max_steps // 2
     whole = finetune(recipe, tmp_path / "whole", progress=False)
-    kill_at(half + 2)
+    own = {"head": cached_head, "contrastive": contrastive}
+    where = own.get(recipe.strategy, module)
+    kill_at(half + 2, where)
     with pytest.raises(Killed):
         finetune(recipe, tmp_path / "killed", progress=False)
     assert not (tmp_path / "killed" / "metrics.json").exists()
-    kill_at(0)
+    kill_at(0, where)
     resumed = finetune(recipe, tmp_path / "killed", progress=False)
     assert same(resumed, whole)
     ours, theirs = metrics(resumed), metrics(whole)
