@@ -29,7 +29,7 @@ from services.manifest import (
 )
 from services.plan import Plan
 from services.tasks.kinds import KINDS as KINDS
-from services.tasks.kinds import Task, build_task
+from services.tasks.kinds import Task, build_task, check_settings, check_types
 from services.weights import check_weights
 from services.windows import TextTokenizer
 
@@ -196,9 +196,12 @@ def load_task(manifest: Manifest, folder: Path) -> Task:
     """
     tokenizer = _tokenizer(manifest, folder)
     try:
-        return build_task(
+        check_types(manifest.kind, manifest.decoding)
+        task = build_task(
             manifest.kind, tokenizer, manifest.labels, manifest.max_tokens, manifest.decoding
         )
+        check_settings(task)
+        return task
     except ArtifactError as error:
         raise ArtifactError(f"{folder / MANIFEST_NAME}: {error.message}", error.hint) from error
 

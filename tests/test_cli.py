@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 VERBS = (
     *("build", "train", "distill", "add-class", "export", "pack", "cards", "serve", "demo"),
     *("errors", "results", "seeds", "predict", "compare", "bench", "choose"),
-    *("models", "doctor"),
+    *("models", "doctor", "plan"),
 )
 PUBLISHED = [
     *(("intent", "full"), ("intent", "distilled-int8"), ("emotion", "full")),

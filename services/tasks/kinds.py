@@ -54,18 +54,25 @@ def build_task(
     if "labels" in names:
         values["labels"] = list(labels)
     try:
-        settings = msgspec.convert(values, settings_class)
+        task: Task = task_class(tokenizer, settings_class(**values))
     except UsageError as error:
         raise ArtifactError(error.message, EXPORT) from error
-    except msgspec.ValidationError as error:
-        raise ArtifactError(f"Decoding settings: {error}.", EXPORT) from error
-    _check(settings, tokenizer)
-    task: Task = task_class(tokenizer, settings)
     return task
 
 
-def _check(settings: Any, tokenizer: TextTokenizer) -> None:
-    """Raise ArtifactError for settings with which no text could be decoded."""
+def check_types(kind: str, decoding: dict[str, Any]) -> None:
+    """Raise ArtifactError for a setting of another type than it has."""
+    try:
+        msgspec.convert(decoding, KINDS[kind][1])
+    except msgspec.ValidationError as error:
+        raise ArtifactError(f"Decoding settings: {error}.", EXPORT) from error
+    except UsageError as error:
+        raise ArtifactError(error.message, EXPORT) from error
+
+
+def check_settings(task: Task) -> None:
+    """Raise ArtifactError for settings with which texts could not be decoded."""
+    settings, tokenizer = task.settings, task.tokenizer
     for name in ABOVE_ZERO:
         if getattr(settings, name, 1) <= 0:
             raise ArtifactError(

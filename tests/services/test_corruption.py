@@ -62,7 +62,7 @@ def test_what_is_whole_gets_ready(tmp_path: Path, home: Path) -> None:
 
 
 def test_there_are_many_of_them() -> None:
-    assert len({*DAMAGED, *MISPUBLISHED, *LOCKED}) >= 60
+    assert len(DAMAGED) + len(MISPUBLISHED) + len(LOCKED) > 80
 
 
 @pytest.mark.parametrize(("spoil", "named"), DAMAGED.values(), ids=DAMAGED)

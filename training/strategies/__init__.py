@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.layers import head_names
+from training.processes import refuse_several
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies.cached_head import fit_head, fit_two_stages
@@ -52,5 +53,10 @@ def apply_strategy(model: Any, recipe: Recipe) -> Any:
 
 
 def fit_by_strategy(model: Any, job: Job) -> Fit:
-    """Train what `apply_strategy` gave, in place."""
+    """Train what `apply_strategy` gave, in place.
+
+    Raises UsageError for a strategy with steps of its own under torchrun.
+    """
+    if STRATEGIES[job.recipe.strategy].fit is not fit_steps:
+        refuse_several(f"Strategy {job.recipe.strategy}")
     return STRATEGIES[job.recipe.strategy].fit(model, job)
