@@ -77,7 +77,7 @@ ABOVE_ZERO = ("epochs", "head_epochs", "learning_rate", "temperature")
 OF_CLASSIFIERS = ("class_weights", "examples_per_class", "focal_gamma", "pooling", "sampling")
 # Younger than some checkpoints: where they are not set, their digest stays as it was.
 YOUNGER = (
-    *("extra_data", "derive", "relation_weight", "unlabelled"),
+    *("extra_data", "derive", "group_by_length", "relation_weight", "unlabelled"),
     *("class_weights", "examples_per_class", "focal_gamma", "head_epochs", "last_layers"),
     *("layer_decay", "pooling", "reinit_layers", "sampling", "schedule", "unfreeze_ratio"),
 )
@@ -272,8 +272,6 @@ class Recipe:
         for key in YOUNGER:
             if content[key] in (unset[key], []):
                 del content[key]
-        if content["group_by_length"]:
-            del content["group_by_length"]
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
     def save(self, path: Path) -> None:
