@@ -39,7 +39,7 @@ def to_onnx(model: Any, kind: str, tokenizer_file: Path, out: Path) -> Path:
     logging.getLogger("optimum").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracer warnings about shapes; `verify` compares outputs
-        with _unchanged(model):
+        with _unchanged(model), _refused(model):
             onnx_export_from_model(
                 model.eval(),
                 out,
@@ -68,6 +68,20 @@ def _unchanged(model: Any) -> Iterator[None]:
     finally:
         for config, use_cache in before:
             config.use_cache = use_cache
+
+
+@contextmanager
+def _refused(model: Any) -> Iterator[None]:
+    """Optimum's refusal of an architecture or a task as an error in words."""
+    try:
+        yield
+    except (ValueError, KeyError, NotImplementedError) as error:
+        family = model.config.model_type
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TransferError(
+            f"Optimum cannot export {family} for this job: {reason}",
+            "Use it in PyTorch (`transfer evaluate CHECKPOINT`), or train another base.",
+        ) from error
 
 
 def _has_config(module: Any) -> bool:
