@@ -160,7 +160,7 @@ class TaskTrainer(RatesOfRecipe, Trainer):
             loss = loss + recipe.hidden_weight * distance
         if self.projections is not None:
             theirs = {part: batch[f"teacher_{part}"] for part in PARTS}
-            heads = unwrapped(model).config.num_attention_heads
+            heads = unwrapped(self.model).config.num_attention_heads
             mask = batch["attention_mask"]
             apart = relation_loss(self.projections.parts, theirs, mask, heads)
             loss = loss + recipe.relation_weight * apart
@@ -219,7 +219,10 @@ def fit(
         data_collator=batch,
         callbacks=callbacks(recipe),
     )
-    return train(trainer, recipe, out, sum(len(feature.window) for feature in features))
+    trained = train(trainer, recipe, out, sum(len(feature.window) for feature in features))
+    if trainer.projections is not None:
+        trainer.projections.close()
+    return trained
 
 
 def train(trainer: Trainer, recipe: Recipe, out: Path, epoch_tokens: int) -> Fit:
