@@ -5,6 +5,8 @@
 # make lock   pins of the serving images with hashes; make sbom: its bill of materials (CycloneDX)
 # make fuzz   schemathesis against the service: 200 cases for every operation
 # make soak   overload, floods, ten minutes of mixed load: a quarter of an hour, on a quiet machine
+# make k8s-check  custom resources against their schemas (npm), manifests through checkov
+# make rehearsal  rolling updates, killed workers and a canary of the real manifests: 15 minutes
 
 PYTHON ?= python3
 PORT ?= 3000
@@ -21,7 +23,8 @@ TORCH = $(shell grep -E '^torch==' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup build demo serve test fuzz soak lint lock sbom bench format clean
+.PHONY: setup build demo serve test fuzz soak rehearsal k8s-check k8s-schemas lint lock sbom bench
+.PHONY: format clean
 
 setup: $(READY)
 
@@ -75,6 +78,33 @@ sbom: setup
 	$(BIN)/cyclonedx-py requirements services/requirements.txt --pyproject pyproject.toml \
 		--output-reproducible -o reports/sbom.json
 	@echo "reports/sbom.json" >&2
+
+# Schemas and linters of Kubernetes that are no Python packages of ours; checkov pins old versions of
+# what we use, so it has an environment of its own.
+CHECK = .cache/k8s-check
+
+k8s-schemas: $(CHECK)/node_modules
+
+$(CHECK)/node_modules: k8s/check/package.json
+	@mkdir -p $(CHECK)
+	cp k8s/check/package.json $(CHECK)/
+	npm install --prefix $(CHECK) --silent --no-audit --no-fund
+	@touch $@
+
+$(CHECK)/checkov/bin/checkov: k8s/check/checkov.txt
+	$(PYTHON) -m venv $(CHECK)/checkov
+	$(CHECK)/checkov/bin/pip install -q -r k8s/check/checkov.txt
+
+k8s-check: setup k8s-schemas $(CHECK)/checkov/bin/checkov
+	$(BIN)/python -m pytest tests/k8s/test_crds.py
+	@mkdir -p $(CHECK)/rendered
+	for overlay in k8s/overlays/*; do \
+		kubectl kustomize $$overlay > $(CHECK)/rendered/$$(basename $$overlay).yaml || exit 1; done
+	$(CHECK)/checkov/bin/checkov --config-file k8s/check/checkov.yaml -d $(CHECK)/rendered
+
+rehearsal: build
+	$(BIN)/pip install -q -c constraints.txt -e ".[rehearsal]"
+	$(BIN)/python -m load_tests.rehearsal
 
 format: setup
 	$(BIN)/ruff format .

@@ -12,14 +12,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from commands import building, learning, measuring, reporting, serving
+from commands import adding, building, choosing, learning, measuring, reporting, serving
 from services.errors import TransferError, UsageError
 from services.settings import prepare_bentoml
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
-    options = parser().parse_args(arguments)
+    options = _parsed(arguments)
     prepare_bentoml()
     try:
         return int(options.verb(options) or 0)
@@ -32,6 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """`key=value` may stand behind options, too, where argparse takes no positional words."""
+    root = parser()
+    options, rest = root.parse_known_args(arguments)
+    late = [word for word in rest if "=" in word and not word.startswith("-")]
+    if len(late) < len(rest) or (late and not hasattr(options, "settings")):
+        root.error(f"unrecognized arguments: {' '.join(rest)}")
+    if late:
+        options.settings = [*options.settings, *late]
+    return options
+
+
 def _fail(error: TransferError, code: int) -> int:
     print(f"transfer: {error}", file=sys.stderr)
     return code
@@ -40,7 +52,7 @@ def _fail(error: TransferError, code: int) -> int:
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="transfer", description=(__doc__ or "").splitlines()[0])
     verbs = root.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for group in (building, learning, reporting, serving, measuring):
+    for group in (building, learning, adding, reporting, serving, measuring, choosing):
         group.add(verbs)
     return root
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +72,21 @@ def run_half(options: argparse.Namespace) -> None:
 
 
 def run_export(options: argparse.Namespace) -> None:
+    tags = exported(options.checkpoint, options.settings, not options.unmeasured, options.fp16)
+    show(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
+
+
+def exported(
+    checkpoint: Path, keys: Sequence[str] = (), measured: bool = True, fp16: bool = False
+) -> dict[str, str]:
+    """Published variants of a checkpoint; measured: on its test rows, by the release gate."""
     from export.checkpoint import export_checkpoint
     from training.data import sample_rows
     from training.held_out import held_out
 
-    held = None
-    if not options.unmeasured:
-        held = held_out(checkpoint_recipe(options.checkpoint, options.settings))
-    lock = Settings.from_environment().lock
-    tags = export_checkpoint(
-        options.checkpoint, places.WORK / "export", lock, sample_rows, held, fp16=options.fp16
-    )
-    show(options, {"variants": tags}, "\n".join(f"{key:28} {tag}" for key, tag in tags.items()))
+    held = held_out(checkpoint_recipe(checkpoint, keys)) if measured else None
+    lock, work = Settings.from_environment().lock, places.WORK / "export"
+    return export_checkpoint(checkpoint, work, lock, sample_rows, held, fp16=fp16)
 
 
 def run_pack(options: argparse.Namespace) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from commands import places
 from commands.base import number, settings_of, show, verb
+from commands.studies import tell
+from commands.trials import folders_of
 
 
 def add(verbs: Any) -> None:
@@ -22,7 +24,7 @@ def add(verbs: Any) -> None:
     distill = verb(verbs, "distill", run_distill, "distill a student from a teacher checkpoint")
     distill.add_argument("recipe", help="a preset or a YAML file")
     distill.add_argument(
-        "settings", nargs="*", metavar="key=value", help="teacher=DIR, out=DIR, data=PATH, any key"
+        "settings", nargs="*", metavar="key=value", help="teacher=DIR[,DIR], out=DIR, any key"
     )
     distill.add_argument(
         "--no-control", action="store_true", help="skip the same student without its teacher"
@@ -37,14 +39,15 @@ def add(verbs: Any) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     from training.finetune import finetune
+    from training.processes import is_first
     from training.recipe import load_recipe
 
     own, keys = settings_of(options.settings, "out")
     recipe = load_recipe(options.recipe, keys)
-    out = finetune(
-        recipe, Path(own.get("out") or places.CHECKPOINTS / recipe.name), sys.stderr.isatty()
-    )
-    show_metrics(options, out)
+    out = Path(own.get("out") or places.CHECKPOINTS / recipe.name)
+    finetune(recipe, out, sys.stderr.isatty(), cache=places.WORK / "features", tell=tell)
+    if is_first():
+        show_metrics(options, out)
 
 
 def run_distill(options: argparse.Namespace) -> None:
@@ -53,9 +56,9 @@ def run_distill(options: argparse.Namespace) -> None:
 
     own, keys = settings_of(options.settings, "out", "teacher")
     recipe = load_recipe(options.recipe, keys)
-    teacher = Path(own.get("teacher") or places.CHECKPOINTS / recipe.name)
+    teachers = folders_of(own.get("teacher") or str(places.CHECKPOINTS / recipe.name))
     out = Path(own.get("out") or places.CHECKPOINTS / f"{recipe.name}-distilled")
-    distill(recipe, teacher, out, sys.stderr.isatty(), control=not options.no_control)
+    distill(recipe, teachers, out, sys.stderr.isatty(), control=not options.no_control)
     show_metrics(options, out)
 
 

@@ -1,4 +1,4 @@
-"""What is measured under load, and chosen from that: compare, bench, choose."""
+"""What is measured under load, and what that shows: compare, bench."""
 
 from __future__ import annotations
 
@@ -33,20 +33,6 @@ def add(verbs: Any) -> None:
     bench.add_argument("--p99-ms", type=float, help="target of the highest rate (50)")
     bench.add_argument("--min-rps", type=float, default=0.0, help="exit code 1 below this rate")
     bench.add_argument("--price-per-hour", type=float, help="of this machine, for the costs")
-
-    choose = verb(verbs, "choose", run_choose, "the cheapest variant that meets demands")
-    choose.add_argument("model")
-    choose.add_argument("--p99-ms", type=float, required=True, help="at the rate that is promised")
-    choose.add_argument("--max-loss", type=float, required=True, help="points against full")
-    choose.add_argument("--max-memory-mb", type=float, help="peak PSS")
-    choose.add_argument("--rps", type=float, default=0.0, help="requests a second of one machine")
-    choose.add_argument("--report", type=Path, default=places.REPORTS / "tradeoff.json")
-    choose.add_argument(
-        "--env-file",
-        type=Path,
-        default=places.ENV_FILE,
-        help="where the setting is written",
-    )
 
 
 def run_compare(options: argparse.Namespace) -> None:
@@ -180,24 +166,3 @@ def measure_plans(models: Sequence[str] | None) -> None:
     lock = read_lock(settings.lock)
     tags = {key: tag for key, tag in lock.items() if not models or key.split("/")[0] in models}
     measure_missing(tags, settings, list(tags))
-
-
-def run_choose(options: argparse.Namespace) -> None:
-    from load_tests.choose import Demands, choose, told, write_setting
-    from load_tests.report.write import read_record
-
-    demands = Demands(options.p99_ms, options.max_loss, options.max_memory_mb, options.rps)
-    chosen = choose(read_record(options.report), options.model, demands)
-    setting = write_setting(options.env_file, options.model, chosen.variant)
-    human = f"{told(options.model, chosen, demands)}\n{options.env_file}: {setting}"
-    found = {
-        "model": options.model,
-        "variant": chosen.variant,
-        "rate": chosen.rate,
-        "p99_ms": chosen.p99_ms,
-        "loss": chosen.loss,
-        "cost_per_million": chosen.cost,
-        "setting": setting,
-        "env_file": str(options.env_file),
-    }
-    show(options, found, human)

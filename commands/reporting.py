@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from commands import places
+from commands import places, studies, trials
 from commands.base import checkpoint_recipe, number, settings_of, show, verb
 from commands.building import measured
 from services.settings import Settings
@@ -26,12 +26,15 @@ def add(verbs: Any) -> None:
     )
 
     results = verb(verbs, "results", run_results, "measure what docs/results.md shows")
-    results.add_argument("name", choices=("published", "ways", "tables"))
+    results.add_argument("name", choices=(*MEASURES, "tables"))
     results.add_argument(
         "settings",
         nargs="*",
         metavar="key=value",
-        help="data=PATH; ways: checkpoint=, loras=DIR",
+        help="data=PATH; ways: checkpoint=, loras=DIR; distillation: teacher=DIR[,DIR], "
+        "recipe=, seeds=1, factors=NAME,..., unlabelled=PATH, out=DIR; add-class: recipe=, new=10, "
+        "seeds=1, out=DIR; curves: ways=, sizes=1,10,all, seeds=, recipe=, out=DIR; "
+        "imbalance: seeds=, recipe=, out=DIR; any key",
     )
 
 
@@ -73,8 +76,9 @@ def run_results(options: argparse.Namespace) -> None:
         write_tables()
         show(options, {"document": str(DOCUMENT)}, str(DOCUMENT))
         return
-    measure = {"published": _published, "ways": _ways}[options.name]
-    path = write_result(options.name, {**measure(options.settings), **_where()})
+    command = {"command": studies.command_of(options.name, options.settings)}
+    found = MEASURES[options.name](options.settings)
+    path = write_result(options.name, {**command, **_where(), **found})
     show(options, {"record": str(path)}, str(path))
 
 
@@ -107,3 +111,13 @@ def _ways(settings: Sequence[str]) -> dict[str, Any]:
         print(f"{way}: measured", file=sys.stderr)
 
     return compare_ways(checkpoint, loras, places.WORK / "ways", found, advance=advance)
+
+
+MEASURES: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
+    "published": _published,
+    "ways": _ways,
+    "distillation": trials.distillation,
+    "add-class": trials.add_class,
+    "curves": studies.curves,
+    "imbalance": studies.imbalance,
+}

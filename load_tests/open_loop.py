@@ -45,10 +45,11 @@ LATE_S = 10.0  # how long the sender waits for a free connection
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-def http_request(host: str, path: str, body: Any) -> bytes:
-    """A whole POST, keep-alive."""
+def http_request(host: str, path: str, body: Any, key: str = "") -> bytes:
+    """A whole POST, keep-alive; key: an API key."""
     data = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    head += f"Authorization: Bearer {key}\r\n" if key else ""
     return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 

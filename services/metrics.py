@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from threading import Lock
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from services.gpu import MB, NoDeviceError, device_memory
@@ -80,6 +81,8 @@ class Metrics:
         self.plan = Numbers(
             "model_plan", "How the graph is called here", ("model", "variant", "setting")
         )
+        self.started = Numbers("start_time_seconds", "Unix time of this worker's start")
+        self.started.set(value=time())
         self.device_memory = Numbers(
             "gpu_memory_bytes", "The CUDA device's memory, used by all processes", ("state",)
         )
@@ -174,6 +177,7 @@ class Metrics:
             self.memory,
             self.info,
             self.plan,
+            self.started,
             self.device_memory,
         ):
             yield _family(GaugeMetricFamily, gauge)

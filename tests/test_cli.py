@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import transfer
 from commands import measuring, places, serving
+from commands.trials import shown
 from export.publish import publish, write_lock
 from services.registry import read_lock, variant_path
 from tests.export.models import flip_last_byte, write_adapters
@@ -21,9 +23,9 @@ from tests.services import tiny
 
 ROOT = Path(__file__).parents[1]
 VERBS = (
-    *("build", "train", "distill", "export", "pack", "cards", "serve", "demo"),
+    *("build", "train", "distill", "add-class", "export", "pack", "cards", "serve", "demo"),
     *("errors", "results", "seeds", "predict", "compare", "bench", "choose"),
-    *("models", "doctor"),
+    *("models", "doctor", "plan"),
 )
 PUBLISHED = [
     *(("intent", "full"), ("intent", "distilled-int8"), ("emotion", "full")),
@@ -111,7 +113,7 @@ def test_help_lists_every_verb_and_imports_nothing_heavy():
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     for verb in VERBS:
-        assert f"\n    {verb} " in done.stdout
+        assert re.search(rf"^    {verb}(  |$)", done.stdout, re.MULTILINE), verb
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -124,7 +126,10 @@ def test_every_verb_has_help_and_speaks_json(verb, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["predict"], ["predict", "sing"], ["serve", "--port", "x"], ["train"]],
+    [
+        *([], ["nonsense"], ["predict"], ["predict", "sing"], ["serve", "--port", "x"], ["train"]),
+        *(["models", "a=b"], ["distill", "x", "--no-control", "a=b", "--nope"]),
+    ],
     ids=" ".join,
 )
 def test_wrong_usage_is_2(arguments, capsys):
@@ -423,6 +428,38 @@ def test_a_body_with_an_unknown_field(published, run):
 def test_before_the_first_build(empty, run, arguments):
     result = run(*arguments, stdin="a\n")
     refused(result, 1, "lock.json does not exist", "Run `transfer build`")
+
+
+# add-class
+
+
+def test_a_class_is_added_and_published_or_refused(run, empty, tiny_bert):
+    common = (f"base={tiny_bert}", "max_steps=3", "evaluations=1", "max_tokens=64")
+    old, more = empty / "old", empty / "more"
+    assert run("train", "sample-tickets", f"out={old}", *common)[0] == 0
+    rows = [{"text": f"the lift on floor {i} is stuck", "label": "lifts"} for i in range(12)]
+    data = empty / "new.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    add = ("add-class", old, "--data", data, "--replay", "3", f"out={more}", "max_steps=3")
+    refused(run(*add, "--max-loss", "-101"), 1, "distill lost", "at most -101 may be lost")
+    assert read_lock(empty / "lock.json") == {}
+    code, out, err = run(*add, "--max-loss", "100", "--publish", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["new_labels"] == ["lifts"]
+    assert set(report["variants"]) == {"tickets/full", "tickets/full-int8"}
+    manifest = json.loads((stored(empty, "tickets/full") / "manifest.json").read_text())
+    assert manifest["labels"][-1] == "lifts"
+
+
+def test_a_class_of_nothing_is_refused(run, empty):
+    result = run("add-class", "nope", "--data", "new.csv")
+    refused(result, 2, "nope is neither a checkpoint nor a model with one")
+
+
+def test_commands_in_records_name_no_folder_of_this_machine():
+    told = shown(["data=/home/me/clinc/a.json", "teacher=/x/y/c1,c2", "seeds=1"])
+    assert told == "data=clinc/a.json teacher=y/c1,c2 seeds=1"
 
 
 @pytest.mark.parametrize("verb", ["export", "pack"])

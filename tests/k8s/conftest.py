@@ -1,7 +1,8 @@
-"""Every overlay, rendered once by `kubectl kustomize`."""
+"""Every overlay, rendered once by `kubectl kustomize`, and the parts of it that tests ask about."""
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,11 +11,19 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.services.conftest import client as client
+from tests.services.conftest import server as server
+from tests.services.conftest import store as store
+
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = sorted(path.parent for path in ROOT.glob("k8s/overlays/*/kustomization.yaml"))
+PRODUCTION = ("cpu-int8", "gpu-fp16", "canary", "shadow")
+SERVING = (*PRODUCTION, "dev")
+
+Object = dict[str, Any]
 
 
-def render(folder: Path) -> list[dict[str, Any]]:
+def render(folder: Path) -> list[Object]:
     """The objects of an overlay; fails with kubectl's own words."""
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed; it renders the overlays")
@@ -25,40 +34,84 @@ def render(folder: Path) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-class Overlay:
-    """The objects of one overlay by kind, and the parts that most tests ask about."""
+class Workload:
+    """A Deployment or a Job with its pod, and the settings that its container gets."""
 
-    def __init__(self, name: str, objects: list[dict[str, Any]]) -> None:
-        self.name = name
-        self.objects = objects
-
-    def one(self, kind: str) -> dict[str, Any]:
-        """The only object of a kind."""
-        (found,) = [each for each in self.objects if each["kind"] == kind]
-        return found
-
-    @property
-    def deployment(self) -> dict[str, Any]:
-        return dict(self.one("Deployment")["spec"])
+    def __init__(self, overlay: Overlay, manifest: Object) -> None:
+        self.overlay, self.manifest = overlay, manifest
+        self.name = str(manifest["metadata"]["name"])
+        self.spec: Object = manifest["spec"]
+        self.template: Object = self.spec["template"]
+        self.pod: Object = self.template["spec"]
+        self.labels: dict[str, str] = self.template["metadata"]["labels"]
 
     @property
-    def template(self) -> dict[str, Any]:
-        return dict(self.deployment["template"])
-
-    @property
-    def pod(self) -> dict[str, Any]:
-        return dict(self.template["spec"])
-
-    @property
-    def container(self) -> dict[str, Any]:
+    def container(self) -> Object:
         (found,) = self.pod["containers"]
         return dict(found)
 
     @property
+    def containers(self) -> list[Object]:
+        """Those that prepare the pod too."""
+        return [*self.pod.get("initContainers", ()), *self.pod["containers"]]
+
+    @property
     def settings(self) -> dict[str, str]:
-        return dict(self.one("ConfigMap")["data"])
+        (source,) = self.container["envFrom"]
+        return dict(self.overlay.named("ConfigMap", source["configMapRef"]["name"])["data"])
+
+    @property
+    def ports(self) -> dict[str, int]:
+        return {each["name"]: each["containerPort"] for each in self.container.get("ports", ())}
+
+    def has(self, selector: dict[str, str]) -> bool:
+        """Whether a selector finds the pods."""
+        return bool(selector) and selector.items() <= self.labels.items()
 
 
-@pytest.fixture(scope="session", params=OVERLAYS, ids=lambda path: path.name)
+class Overlay:
+    """The objects of one overlay by kind."""
+
+    def __init__(self, name: str, objects: list[Object]) -> None:
+        self.name, self.objects = name, objects
+
+    def all(self, kind: str) -> list[Object]:
+        return [each for each in self.objects if each["kind"] == kind]
+
+    def one(self, kind: str) -> Object:
+        (found,) = self.all(kind)
+        return found
+
+    def named(self, kind: str, name: str) -> Object:
+        (found,) = [each for each in self.all(kind) if each["metadata"]["name"] == name]
+        return found
+
+    @property
+    def servers(self) -> list[Workload]:
+        return [Workload(self, each) for each in self.all("Deployment")]
+
+    @property
+    def workloads(self) -> list[Workload]:
+        return [*self.servers, *(Workload(self, each) for each in self.all("Job"))]
+
+
+@functools.cache
+def rendered(name: str) -> Overlay:
+    return Overlay(name, render(ROOT / "k8s" / "overlays" / name))
+
+
+@pytest.fixture(params=[path.name for path in OVERLAYS])
 def overlay(request: pytest.FixtureRequest) -> Overlay:
-    return Overlay(request.param.name, render(request.param))
+    """Each overlay."""
+    return rendered(request.param)
+
+
+@pytest.fixture(params=SERVING)
+def serving(request: pytest.FixtureRequest) -> Overlay:
+    """Each overlay that holds the server."""
+    return rendered(request.param)
+
+
+@pytest.fixture(params=PRODUCTION)
+def production(request: pytest.FixtureRequest) -> Overlay:
+    return rendered(request.param)

@@ -1,0 +1,227 @@
+"""One pod as a process: its volumes, its init container, its probes, and how it ends.
+
+In: a `PodSpec`. Out: a process that listens on a port of its own. What a machine without containers
+cannot give is replaced, and nothing else: paths of mounts by folders, the image's entrypoint by
+this checkout, the address and the ports (pods have addresses of their own) by free ones, a Secret
+by a made-up one. A Bento's models are those of this checkout's store.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from load_tests.memory import tree_pss_mb
+from load_tests.rehearsal.manifests import Container, PodSpec, Probe
+from load_tests.server import ROOT, ServerError, free_port, tail
+from services.settings import LOCK_NAME, PLANS_NAME
+
+SERVICE = "services.app:Transfer"
+STORE = "/var/lib/bentoml"
+KEYS = "keys"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the pods of a rehearsal find what a cluster would give them.
+
+    store: BENTOML_HOME of the models; lock: which they are; key: what the Secret lets in
+    """
+
+    store: Path
+    lock: Path
+    key: str
+
+
+@dataclass
+class Pod:
+    """`ready` is what Kubernetes would say; `changed` is called when that changes."""
+
+    name: str
+    spec: PodSpec
+    place: Place
+    folder: Path
+    changed: Callable[[], None] = lambda: None
+    ready: bool = False
+    ending: bool = False
+    exit_code: int | None = None
+    killed: bool = False
+    liveness_failures: int = 0
+    port: int = field(default_factory=free_port)
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Prepare the volumes, run the init container, start the server; probes follow."""
+        volumes(self.spec, self.place, self.folder)
+        if self.spec.init:
+            done = self._run(self.spec.init).wait()
+            if done:
+                raise ServerError(
+                    f"The init container of {self.name} ended with {done}:\n{tail(self.log)}",
+                    "Its last lines say why.",
+                )
+        self._process = self._run(self.spec.container)
+        threading.Thread(target=self._probe, daemon=True).start()
+
+    def _run(self, container: Container) -> subprocess.Popen[bytes]:
+        command = localized(container, self.folder, self.port)
+        env = environment(container, self.folder)
+        env = {**_outside(), "TRANSFER_LOCK": str(self.place.lock), **env, "PYTHONPATH": str(ROOT)}
+        with self.log.open("ab") as output:
+            return subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
+
+    def wait_ready(self) -> None:
+        """As long as the startup probe allows; raises ServerError with the pod's last lines."""
+        startup = self.spec.startup
+        until = time.monotonic() + startup.period_s * (startup.failures + 1)
+        while not self.ready:
+            ended = self._process is not None and self._process.poll() is not None
+            if ended or time.monotonic() > until:
+                raise ServerError(f"{self.name} was not ready:\n{tail(self.log)}", "See above.")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """preStop, SIGTERM, and SIGKILL when the grace period is over."""
+        self.ending = True
+        began = time.monotonic()
+        time.sleep(self.spec.pre_stop_s)
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(max(0.0, began + self.spec.grace_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.killed = True
+            self.end_at_once()
+        self.exit_code = self._process.returncode
+
+    def end_at_once(self) -> None:
+        """SIGKILL to all of it."""
+        self.ending = True
+        if self._process is None:
+            return
+        for process in self._workers():
+            process.kill()
+        self._process.kill()
+        self._process.wait()
+
+    def kill_worker(self) -> int:
+        """SIGKILL to the process that answers, as the kernel does it when memory is out."""
+        (worker,) = self._workers()
+        worker.kill()
+        return int(worker.pid)
+
+    def _workers(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def pss_mb(self) -> float:
+        return tree_pss_mb(self.pid)
+
+    def _probe(self) -> None:
+        """Startup until it holds once; then readiness and liveness, each in its period."""
+        startup, readiness, liveness = self.spec.startup, self.spec.readiness, self.spec.liveness
+        while not self.ending and not self._asked(startup):
+            time.sleep(startup.period_s)
+        self._set(True)
+        failed, next_live = 0, time.monotonic() + liveness.period_s
+        while not self.ending:
+            time.sleep(readiness.period_s)
+            failed = 0 if self._asked(readiness) else failed + 1
+            self._set(failed < readiness.failures)
+            if time.monotonic() >= next_live:
+                next_live += liveness.period_s
+                self.liveness_failures += not self._asked(liveness)
+
+    def _asked(self, probe: Probe) -> bool:
+        try:
+            url = f"http://127.0.0.1:{self.port}{probe.path}"
+            with urllib.request.urlopen(url, timeout=probe.timeout_s) as answer:
+                return bool(200 <= answer.status < 400)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _set(self, ready: bool) -> None:
+        if ready != self.ready and not self.ending:
+            self.ready = ready
+            self.changed()
+
+
+def volumes(spec: PodSpec, place: Place, folder: Path) -> None:
+    """Folders for what is mounted, and in them what the image or the cluster would have."""
+    containers = [spec.container, *([spec.init] if spec.init else [])]
+    for container in containers:
+        for volume, _ in container.mounts.values():
+            (folder / volume).mkdir(parents=True, exist_ok=True)
+    for volume in spec.secrets:
+        (folder / volume / KEYS).write_text(f"rehearsal:{place.key}\n", encoding="utf-8")
+    home = folder / spec.container.mounts[STORE][0]
+    nested = spec.container.mounts.get(f"{STORE}/models")
+    target = folder / nested[0] / nested[1] if nested else place.store / "models"
+    (home / "models").symlink_to(target)
+    if (plans := place.store / PLANS_NAME).is_file():
+        shutil.copy(plans, home / PLANS_NAME)
+    if spec.init:  # what the models image holds
+        (folder / "image").mkdir()
+        (folder / "image" / "models").symlink_to(place.store / "models")
+        shutil.copy(place.lock, folder / "image" / LOCK_NAME)
+
+
+def _outside() -> dict[str, str]:
+    """Our own environment without what the manifest alone shall say."""
+    ours = ("TRANSFER_", "BENTOML_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def environment(container: Container, folder: Path) -> dict[str, str]:
+    """The container's variables, with paths of this machine and a port for the metrics."""
+    env = {name: _path(value, container, folder) for name, value in container.env.items()}
+    if env.get("TRANSFER_METRICS", "").isdigit():
+        env["TRANSFER_METRICS"] = str(free_port())
+    if "/tmp" in container.mounts:
+        env["TMPDIR"] = _path("/tmp", container, folder)
+    return env
+
+
+def localized(container: Container, folder: Path, port: int) -> list[str]:
+    """The command line, for this machine."""
+    words = [*container.command, *container.args]
+    if words[0] == "serve":  # the entrypoint of a Bento's image adds the rest
+        words = ["bentoml", "serve", SERVICE, *words[1:]]
+    starts = {"bentoml": [sys.executable, "-m", "bentoml"], "python": [sys.executable]}
+    words = [*starts.get(words[0], words[:1]), *words[1:]]
+    if "--port" in words:
+        words[words.index("--port") + 1] = str(port)
+        words[words.index("--host") + 1] = "127.0.0.1"
+    return [_path(word, container, folder) for word in words]
+
+
+def _path(text: str, container: Container, folder: Path) -> str:
+    """A path inside of a mount, on this machine; `/models` is what the models image brings."""
+    for mount in sorted(container.mounts, key=len, reverse=True):
+        if text == mount or text.startswith(f"{mount}/"):
+            volume, inside = container.mounts[mount]
+            return str(folder / volume / inside / text[len(mount) :].lstrip("/"))
+    return str(folder / "image") if text == "/models" else text

@@ -1,0 +1,168 @@
+"""The scenes of a rehearsal: what is done to the pods while somebody asks.
+
+In: a stage (rendered overlay, models, rate). Out: a record for each scene: what was sent, what was
+lost, and what the scene is about. Nothing is ever retried by the load itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from load_tests.rehearsal.envoy import Envoy
+from load_tests.rehearsal.fleet import Fleet
+from load_tests.rehearsal.load import Load, mixed, served
+from load_tests.rehearsal.manifests import Deployment, Route
+from load_tests.rehearsal.pod import Place
+
+AGAIN_S = 60.0  # a worker that was killed is back within this time
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """rate: requests a second; lag_s: from a change of the pods until the proxy knows of it"""
+
+    deployments: Sequence[Deployment]
+    route: Route
+    place: Place
+    folder: Path
+    rate: float
+    lag_s: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Running:
+    """Fleets by service, the proxy in front of them, and a load that waits to be begun."""
+
+    fleets: dict[str, Fleet]
+    envoy: Envoy
+    load: Load
+
+
+@contextmanager
+def running(stage: Stage) -> Iterator[Running]:
+    """All pods of a stage are ready and listed for as long as the block runs."""
+    stage.folder.mkdir(parents=True)
+    with ExitStack() as stack:
+        envoy = stack.enter_context(Envoy(stage.route, stage.folder))
+        fleets = {}
+        for deployment in stage.deployments:
+            fleet = Fleet(deployment, envoy, stage.place, stage.folder, stage.lag_s)
+            stack.callback(fleet.stop)
+            fleet.scale(deployment.replicas)
+            fleet.wait_listed()
+            fleets[deployment.service] = fleet
+        first = next(iter(fleets.values())).pods[0]
+        requests = mixed(served(first.port, stage.place.key), stage.seed)
+        load = Load(envoy.port, stage.place.key, requests, stage.rate, stage.seed)
+        yield Running(fleets, envoy, load)
+
+
+def plain(deployment: Deployment) -> Route:
+    """One service, nothing retried, no health checks: what a drain alone must be enough for."""
+    return Route({deployment.service: 1}, timeout_s=40.0)
+
+
+def rolling(stage: Stage, updates: int) -> Record:
+    """Every pod of the first deployment is replaced, again and again."""
+    with running(stage) as now:
+        fleet = now.fleets[stage.deployments[0].service]
+        with now.load as load:
+            time.sleep(1.0)
+            for _ in range(updates):
+                fleet.update()
+            fleet.wait_ended()
+            time.sleep(1.0)
+        return {
+            "updates": updates,
+            "replicas": len(fleet.pods),
+            "pods_replaced": len(fleet.ended),
+            **load.seen,
+            "pods": fleet.exits(),
+            "retries": now.envoy.counts(fleet.deployment.service).get("upstream_rq_retry", 0),
+        }
+
+
+def kills(stage: Stage, times: int) -> Record:
+    """SIGKILL to the worker of one pod after the other; the next when that one is back."""
+    with running(stage) as now:
+        fleet = now.fleets[stage.deployments[0].service]
+        back_s = []
+        with now.load as load:
+            time.sleep(1.0)
+            for count in range(times):
+                began = time.monotonic()
+                fleet.pods[count % len(fleet.pods)].kill_worker()
+                _wait_back(fleet)
+                back_s.append(round(time.monotonic() - began, 1))
+                time.sleep(0.5)
+        counts = now.envoy.counts(fleet.deployment.service)
+        return {
+            "kills": times,
+            "replicas": len(fleet.pods),
+            **load.seen,
+            "retries": counts.get("upstream_rq_retry", 0),
+            "back_after_s": {"median": sorted(back_s)[len(back_s) // 2], "max": max(back_s)},
+        }
+
+
+def _wait_back(fleet: Fleet) -> None:
+    """Until the proxy has seen a pod fail and come back (its health check, not our probe)."""
+    service, all_of_them = fleet.deployment.service, len(fleet.pods)
+    until = time.monotonic() + AGAIN_S
+    seen_down = False
+    while time.monotonic() < until:
+        healthy = fleet.envoy.healthy(service)
+        seen_down |= healthy < all_of_them
+        if seen_down and healthy == all_of_them:
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"a worker of {service} was not back after {AGAIN_S:.0f} s")
+
+
+def weighted(stage: Stage, seconds: float) -> Record:
+    """A canary or a shadow: who got how many requests, while the canary is rolled once."""
+    with running(stage) as now:
+        canary = now.fleets[stage.deployments[-1].service]
+        with now.load as load:
+            until = time.monotonic() + seconds
+            canary.update()
+            canary.wait_ended()
+            time.sleep(max(0.0, until - time.monotonic()))
+        time.sleep(1.0)  # copies have no one who waits for them
+        got = {
+            service: now.envoy.counts(service).get("upstream_rq_completed", 0)
+            for service in now.fleets
+        }
+        return {
+            "weights": stage.route.weights,
+            "mirror": stage.route.mirror or None,
+            "requests": got,
+            **load.seen,
+            "pods": {service: fleet.exits() for service, fleet in now.fleets.items()},
+        }
+
+
+def alone(stage: Stage, seconds: float) -> Record:
+    """One pod under load on its own: the memory that its manifest must ask for.
+
+    Beside others of its kind it shares pages with them and would seem smaller.
+    """
+    (deployment,) = stage.deployments
+    with running(replace(stage, deployments=[replace(deployment, replicas=1)])) as now:
+        fleet = now.fleets[deployment.service]
+        with now.load as load, fleet.memory():
+            time.sleep(seconds)
+        env = deployment.pod.container.env
+        return {
+            "variants": env["TRANSFER_VARIANTS"],
+            "threads": int(env["TRANSFER_THREADS"]),
+            "peak_pss_mb": round(fleet.peak_pss_mb, 1),
+            **load.seen,
+        }

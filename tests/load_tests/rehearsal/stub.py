@@ -1,0 +1,60 @@
+"""A server of a few lines that lives as ours does: ready, asked, drained, gone.
+
+python stub.py --host HOST --port PORT; TRANSFER_VARIANTS names what it says it is, TRANSFER_DRAIN_S
+how long it answers after SIGTERM, though it is not ready any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ROWS = [{"task": "classify", "model": "intent", "loaded": True}]
+draining = threading.Event()
+
+
+class Stub(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path == "/models":
+            self.answer(200, {"models": ROWS})
+        else:
+            self.answer(503 if draining.is_set() and self.path == "/readyz" else 200, {})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, {"variant": os.environ.get("TRANSFER_VARIANTS", "")})
+
+    def answer(self, status: int, content: Any) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+def main() -> None:
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    server = ThreadingHTTPServer((sys.argv[sys.argv.index("--host") + 1], port), Stub)
+    server.daemon_threads = True
+
+    def end(*_: Any) -> None:
+        draining.set()
+        drain_s = float(os.environ.get("TRANSFER_DRAIN_S", "0"))
+        threading.Timer(drain_s, server.shutdown).start()
+
+    signal.signal(signal.SIGTERM, end)
+    server.serve_forever(0.05)
+
+
+if __name__ == "__main__":
+    main()

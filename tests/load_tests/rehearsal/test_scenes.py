@@ -1,0 +1,88 @@
+"""Pods of a stub behind a real Envoy: what is sent is answered, whoever comes and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from load_tests.rehearsal import scenes
+from load_tests.rehearsal.manifests import Deployment, HealthCheck, Retry, Route
+from load_tests.rehearsal.pod import Place
+from load_tests.rehearsal.scenes import Stage
+
+Make = Callable[..., Deployment]
+
+pytestmark = pytest.mark.usefixtures("envoy")
+
+
+def stage(place: Place, folder: Path, route: Route, *deployments: Deployment) -> Stage:
+    return Stage(deployments, route, place, folder / "pods", rate=50.0, lag_s=0.2)
+
+
+def test_a_rolling_update_loses_nothing(deployed: Make, place: Place, tmp_path: Path) -> None:
+    one = deployed()
+    found = scenes.rolling(stage(place, tmp_path, scenes.plain(one), one), updates=2)
+    assert (found["lost"], found["failures"]) == (0, {})
+    assert found["sent"] == found["answered"] > 50
+    assert (found["replicas"], found["pods_replaced"], found["retries"]) == (2, 4, 0)
+    assert found["pods"] == {
+        "ended": 4,
+        "exit_codes": ["0"],
+        "killed_after_grace": 0,
+        "liveness_failures": 0,
+    }
+
+
+def test_pods_that_end_before_the_proxy_knows_lose_requests_and_the_scene_says_so(
+    deployed: Make, place: Place, tmp_path: Path
+) -> None:
+    hasty = deployed(pre_stop_s=0.0, grace_s=0.0)
+    found = scenes.rolling(stage(place, tmp_path, scenes.plain(hasty), hasty), updates=2)
+    assert found["lost"] > 0
+    assert found["failures"]
+    assert found["pods"]["killed_after_grace"] == 4
+
+
+def test_weights_are_kept(deployed: Make, place: Place, tmp_path: Path) -> None:
+    stable, canary = deployed("transfer-stable"), deployed("transfer-canary")
+    route = Route({"transfer-stable": 90, "transfer-canary": 10}, timeout_s=5.0)
+    found = scenes.weighted(stage(place, tmp_path, route, stable, canary), seconds=6.0)
+    assert found["lost"] == 0
+    got = found["requests"]
+    assert sum(got.values()) == found["sent"]
+    assert 0.02 < got["transfer-canary"] / found["sent"] < 0.25
+    assert found["pods"]["transfer-canary"]["ended"] == 2
+
+
+def test_a_shadow_gets_a_copy_and_answers_nobody(
+    deployed: Make, place: Place, tmp_path: Path
+) -> None:
+    stable, canary = deployed("transfer-stable"), deployed("transfer-canary")
+    route = Route({"transfer-stable": 1}, mirror="transfer-canary", timeout_s=5.0)
+    found = scenes.weighted(stage(place, tmp_path, route, stable, canary), seconds=2.0)
+    assert found["lost"] == 0
+    assert found["requests"]["transfer-stable"] == found["sent"]
+    assert found["requests"]["transfer-canary"] >= 0.9 * found["sent"]
+
+
+def test_memory_is_that_of_one_pod(deployed: Make, place: Place, tmp_path: Path) -> None:
+    one = deployed()
+    found = scenes.alone(stage(place, tmp_path, scenes.plain(one), one), seconds=2.0)
+    assert found["lost"] == 0
+    assert 5 < found["peak_pss_mb"] < 100
+    assert found["variants"] == "transfer"
+
+
+def test_a_route_with_retries_and_health_checks_is_understood_by_envoy(
+    deployed: Make, place: Place, tmp_path: Path
+) -> None:
+    one = deployed()
+    retry = Retry(4, ("connect-failure", "reset", "retriable-status-codes"), (503,), 0.05, 0.5)
+    health = HealthCheck("/readyz", 0.2, 1.0, 2)
+    route = Route({one.service: 1}, timeout_s=5.0, retry=retry, health=health)
+    with scenes.running(stage(place, tmp_path, route, one)) as now, now.load as load:
+        victim = now.fleets[one.service].pods[0]
+        victim.end_at_once()
+    assert load.seen["lost"] == 0
