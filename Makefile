@@ -2,9 +2,11 @@
 # make test   the tests
 # make lint   what CI checks besides
 # make bench  load tests and the trade-off report
+# make lock   pins of the serving images with hashes; make sbom: its bill of materials (CycloneDX)
+# make fuzz   schemathesis against the service: 200 cases for every operation
+# make soak   overload, floods, ten minutes of mixed load: a quarter of an hour, on a quiet machine
 # make k8s-check  custom resources against their schemas (npm), manifests through checkov
 # make rehearsal  rolling updates, killed workers and a canary of the real manifests: 15 minutes
-# make lock   pins of the serving image with hashes; make sbom: its bill of materials (CycloneDX)
 
 PYTHON ?= python3
 PORT ?= 3000
@@ -21,7 +23,8 @@ TORCH = $(shell grep -E '^torch==' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup build demo serve test lint lock sbom bench rehearsal k8s-check k8s-schemas format clean
+.PHONY: setup build demo serve test fuzz soak rehearsal k8s-check k8s-schemas lint lock sbom bench
+.PHONY: format clean
 
 setup: $(READY)
 
@@ -47,18 +50,27 @@ serve: build
 test: setup
 	$(BIN)/python -m pytest
 
+fuzz: setup
+	$(BIN)/pip install -q -c constraints.txt -e ".[fuzz]"
+	TRANSFER_FUZZ_CASES=200 $(BIN)/python -m pytest -s tests/services/test_fuzz.py
+
+soak: build
+	$(BIN)/python -m load_tests.soak
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/bandit -q -ll -c pyproject.toml -r services training export load_tests transfer.py
+	$(BIN)/bandit -q -ll -c pyproject.toml -r services training export load_tests commands transfer.py
 
-# Every package of the serving image with the hashes of its files, and the bill of materials of it.
+# Every package of the serving images with the hashes of its files, and the bill of materials of it.
+COMPILE = $(BIN)/uv pip compile -q pyproject.toml --extra serve -c constraints.txt \
+	--python-platform linux --python-version 3.11 --generate-hashes --no-annotate --no-header
+
 lock: setup
 	$(BIN)/pip install -q -c constraints.txt -e ".[supply]"
-	$(BIN)/uv pip compile -q pyproject.toml --extra serve --extra cpu -c constraints.txt \
-		--python-platform linux --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		-o services/requirements.txt
+	$(COMPILE) --extra cpu -o services/requirements.txt
+	echo "onnxruntime-gpu[cuda,cudnn]" | $(COMPILE) - -o services/requirements.gpu.txt
 
 sbom: setup
 	$(BIN)/pip install -q -c constraints.txt -e ".[supply]"

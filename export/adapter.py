@@ -112,7 +112,7 @@ def unpack(adapter: Path, out: Path) -> Path:
 
 def _tuned(adapter: Path, method: str, description: Description, base: ResolvedBase) -> Any:
     if method == "lora":
-        plain = load_model(description.kind, base.path, description.labels)
+        plain = load_model(description.kind, base.path, description.labels, description.pooling)
         return PeftModel.from_pretrained(plain, str(adapter)).merge_and_unload()
     model, reference = _on_base(description, base)
     model.load_state_dict(apply_delta(reference, _weights(adapter)))
@@ -181,7 +181,11 @@ def _on_base(description: Description, base: ResolvedBase) -> tuple[Any, dict[st
     does not have and that starts from random numbers: a new head, or a pooler.
     """
     model, info = load_model(
-        description.kind, base.path, description.labels, output_loading_info=True
+        description.kind,
+        base.path,
+        description.labels,
+        description.pooling,
+        output_loading_info=True,
     )
     if description.layers:
         model = build_student(model, description.layers)

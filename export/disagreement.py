@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.mcnemar import mcnemar_p
+from services.compare import said
 from services.runtime import Runtime
 from services.tasks.base import Encoded, Outputs
 from services.tasks.classify import Classify
@@ -222,14 +223,3 @@ def right(row: Any) -> str:
     if hasattr(row, "labels"):
         return ", ".join(row.labels) or "(none)"
     return references_of(row)[0]
-
-
-def said(result: Row) -> str:
-    """What people see of a result."""
-    if "chosen" in result:
-        return ", ".join(result["chosen"]) or "(none)"
-    if "label" in result:
-        return str(result["label"])
-    if "answer" in result:
-        return "(no answer)" if result["answer"] is None else str(result["answer"])
-    return str(result["summary"])

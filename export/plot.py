@@ -12,7 +12,10 @@ from html import escape
 
 WIDTH, HEIGHT = 720, 440
 LEFT, RIGHT, TOP, BOTTOM = 70, 30, 50, 60
-COLOURS = ("#1f6feb", "#d1495b", "#2e8b57", "#8a5a00", "#6f42c1")
+COLOURS = (
+    *("#1f6feb", "#d1495b", "#2e8b57", "#8a5a00", "#6f42c1"),
+    *("#0b7285", "#c2410c", "#555555", "#a61e8c", "#5c7a00"),
+)
 TICKS = (1, 2, 5)
 
 
@@ -51,8 +54,10 @@ class Axes:
         return HEIGHT - BOTTOM - (value - first) / (last - first) * (HEIGHT - TOP - BOTTOM)
 
 
-def scatter(points: Sequence[Point], title: str, x_label: str, y_label: str) -> str:
-    """The SVG document."""
+def scatter(
+    points: Sequence[Point], title: str, x_label: str, y_label: str, legend: bool = False
+) -> str:
+    """The SVG document; legend: names the series at the lower right, where rising lines are not."""
     axes = Axes.around(points)
     series = list(dict.fromkeys(point.series for point in points))
     parts = [*_frame(title, x_label, y_label), *_x_ticks(axes), *_y_ticks(axes)]
@@ -62,6 +67,8 @@ def scatter(points: Sequence[Point], title: str, x_label: str, y_label: str) -> 
         parts += _line(axes, mine, colour)
         for point in mine:
             parts += _mark(axes, point, colour)
+    if legend:
+        parts += _legend(series)
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
@@ -111,6 +118,15 @@ def _line(axes: Axes, points: Sequence[Point], colour: str) -> list[str]:
         return []
     path = "L".join(f"{axes.x(p.x):.1f} {axes.y(p.y):.1f}" for p in points)
     return [f'<path d="M{path}" fill="none" stroke="{colour}" stroke-opacity="0.4"/>']
+
+
+def _legend(series: Sequence[str]) -> list[str]:
+    first = HEIGHT - BOTTOM - 8 - 16 * (len(series) - 1)
+    return [
+        f'<text x="{WIDTH - RIGHT - 110}" y="{first + 16 * number}" '
+        f'fill="{COLOURS[number % len(COLOURS)]}">● {escape(name)}</text>'
+        for number, name in enumerate(series)
+    ]
 
 
 def _mark(axes: Axes, point: Point, colour: str) -> list[str]:

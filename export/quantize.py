@@ -12,6 +12,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from export.embeddings import put_embeddings_beside
+
 
 def to_int8(graph: Path, out: Path) -> Path:
     """Dynamic int8: weights per output channel ahead of time, activations at run time.
@@ -27,6 +29,7 @@ def to_int8(graph: Path, out: Path) -> Path:
             weight_type=QuantType.QInt8,
             extra_options={"MatMulConstBOnly": True, "EnableSubgraph": True},
         )
+    put_embeddings_beside(out)
     return out
 
 
@@ -58,6 +61,7 @@ def to_fp16(graph: Path, out: Path) -> Path:
     else:
         model = convert_float_to_float16(model, keep_io_types=True)
     onnx.save(model, out)
+    put_embeddings_beside(out)
     return out
 
 

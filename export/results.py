@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import published, ways
+from export import curves, distillation, forgetting, published, remedies, ways
 from export.sections import with_section, write_section
 from services.errors import UsageError
 from services.settings import ROOT
@@ -37,7 +37,11 @@ class Result:
 RESULTS = {
     "published": Result("clinc150-published.json", published.table),
     "ways": Result("ways-to-ship.json", ways.table, ways.plot),
+    "distillation": Result("distillation.json", distillation.table, distillation.plot),
+    "add-class": Result("add-class.json", forgetting.table, forgetting.plot),
     "seeds": Result("seeds.json", spread.table),
+    "curves": Result("curves.json", curves.table, curves.plot),
+    "imbalance": Result("imbalance.json", remedies.table, remedies.plot),
 }
 
 

@@ -6,7 +6,6 @@ transfer export checkpoints/intent
 from __future__ import annotations
 
 import logging
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,10 @@ from typing import Any
 import onnx
 from optimum.exporters.onnx import onnx_export_from_model
 
+from export.embeddings import put_embeddings_beside
 from services.errors import TransferError
 from services.registry import TOKENIZER_NAME, graphs_of
+from services.windows import TextTokenizer
 
 OPSET = 17
 OPTIMUM_TASKS = {
@@ -49,7 +50,9 @@ def to_onnx(model: Any, kind: str, tokenizer_file: Path, out: Path) -> Path:
     missing = [name for name in graphs_of(kind) if not (out / name).is_file()]
     if missing:
         raise TransferError(f"Optimum wrote no {', '.join(missing)} to {out}.")
-    shutil.copy(tokenizer_file, out / TOKENIZER_NAME)
+    for name in graphs_of(kind):
+        put_embeddings_beside(out / name)
+    TextTokenizer.load(tokenizer_file).save(out / TOKENIZER_NAME)
     return out
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from export.embeddings import data_name
 from export.half import against_fp32, require_cuda
 from export.place import new_folder
 from export.quantize import to_fp16, to_int8
@@ -100,7 +101,7 @@ def _fp32(source: Source, out: Path) -> Path:
     folder, kind = _place(source, out, "fp32"), source.description.kind
     with new_folder(folder) as scratch:
         to_onnx(source.model, kind, source.tokenizer_file, scratch)
-        _keep_only(scratch, {*graphs_of(kind), TOKENIZER_NAME})
+        _keep_only(scratch, {*graphs_of(kind), *map(data_name, graphs_of(kind)), TOKENIZER_NAME})
         manifest = make_manifest(source, scratch, "fp32")
         write_manifest(scratch, manifest)
         parity = _against_torch(source, Runtime.load(scratch, "cpu"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from services.compare import agreement
+from services.compare import agreement, said
 
 Row = dict[str, Any]
 
@@ -35,19 +35,6 @@ def differences(
 def asked(body: Row) -> str:
     """What people see of a request body of one text."""
     return str(body.get("question") or body["text"])
-
-
-def said(result: Row) -> str:
-    """What people see of a result."""
-    if "error" in result:
-        return str(result["error"]["message"])
-    if "chosen" in result:
-        return ", ".join(result["chosen"]) or "(none)"
-    if "label" in result:
-        return str(result["label"])
-    if "answer" in result:
-        return "(no answer)" if result["answer"] is None else str(result["answer"])
-    return str(result["summary"])
 
 
 def _score(result: Row) -> float:

@@ -3,9 +3,10 @@
 In: a JSON plan on stdin {host, port, path, bodies, rate, seconds, connections, arrivals, seed}.
 Out: JSON on stdout {due, seconds (to the last answer), achieved (share of good answers),
 latencies_ms (each one), latency_ms and late_ms (percentiles; late: sent after it was due),
-failures, generator_cpu}. Latency counts from the moment a request was due, so a server that stalls
-is charged for every request that had to wait (a closed loop waits with it and hides that:
-"coordinated omission", Tene 2013).
+refused_ms (of each 429, which is a failure too), without_retry_after (of them), failures,
+generator_cpu}. Latency counts from the moment a request was due, so a server that stalls is charged
+for every request that had to wait (a closed loop waits with it and hides that: "coordinated
+omission", Tene 2013).
 
 With arrivals "closed" every connection sends its next request when it has its answer, for
 `seconds`, and what is on its way then is waited for and counted: with large requests that is a good
@@ -38,6 +39,7 @@ from load_tests.percentiles import percentiles
 
 GRACE_S = 10.0  # how long answers are waited for after the last request was sent
 CLOSED = "closed"
+REFUSED = 429
 LATE_S = 10.0  # how long the sender waits for a free connection
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -53,10 +55,14 @@ def http_request(host: str, path: str, body: Any, key: str = "") -> bytes:
 
 @dataclass
 class Connection:
-    """One keep-alive connection with at most one request on its way; due: when that one was."""
+    """One keep-alive connection with at most one request on its way; due: when that one was.
+
+    busy: there is one; what the server closes without one is only given back
+    """
 
     sock: socket.socket
     due: float = 0.0
+    busy: bool = False
     buffer: bytearray = field(default_factory=bytearray)
 
     def answer(self) -> int:
@@ -78,6 +84,8 @@ class Generator:
     def __init__(self, host: str, port: int, connections: int) -> None:
         self.latencies_ms: list[float] = []
         self.late_ms: list[float] = []
+        self.refused_ms: list[float] = []
+        self.without_retry_after = 0
         self.failures: Counter[str] = Counter()
         self.sent = 0
         self.seconds = 0.0
@@ -125,11 +133,16 @@ class Generator:
             time.sleep(wait_s)
         try:
             connection = self._free.get(timeout=LATE_S)
+            if connection.sock.fileno() < 0:  # closed while nothing was asked
+                connection = self._connect()
         except Empty:
             self.failures["no free connection"] += 1
             return
-        connection.due = due
+        except OSError as refused:
+            self.failures[repr(refused)[:100]] += 1
+            return
         with self._lock:
+            connection.due, connection.busy = due, True
             self._on_their_way += 1
         self.late_ms.append(1000 * (time.perf_counter() - due))
         try:
@@ -170,13 +183,18 @@ class Generator:
             self._finish(connection, status)
 
     def _finish(self, connection: Connection, status: int) -> None:
+        took_ms = 1000 * (time.perf_counter() - connection.due)
         if 200 <= status < 300:
-            self.latencies_ms.append(1000 * (time.perf_counter() - connection.due))
+            self.latencies_ms.append(took_ms)
         else:
             self.failures[f"status {status}"] += 1
+        if status == REFUSED:
+            self.refused_ms.append(took_ms)
+            self.without_retry_after += b"\r\nretry-after: " not in connection.buffer.lower()
         connection.buffer.clear()
         self.seconds = time.perf_counter() - self._start
         with self._lock:
+            connection.busy = False
             self._on_their_way -= 1
         self._free.put(connection)
 
@@ -187,6 +205,8 @@ class Generator:
                 return
             self._selector.unregister(connection.sock)
             connection.sock.close()
+            if not connection.busy:
+                return
             self._on_their_way -= 1
         self.failures[repr(error)[:100]] += 1
         try:
@@ -216,6 +236,8 @@ def drive(plan: dict[str, Any]) -> dict[str, Any]:
         "latencies_ms": generator.latencies_ms,
         "latency_ms": percentiles(generator.latencies_ms) if generator.latencies_ms else {},
         "late_ms": percentiles(generator.late_ms) if generator.late_ms else {},
+        "refused_ms": generator.refused_ms,
+        "without_retry_after": generator.without_retry_after,
         "failures": dict(generator.failures),
         "generator_cpu": (time.process_time() - cpu) / took,
     }

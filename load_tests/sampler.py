@@ -4,8 +4,8 @@
     sampler.peak_mb, sampler.p95_mb, sampler.samples
 
 In: a process id and an interval, as arguments. Out: a line of JSON for each sample on stdout: {t
-(time.monotonic), pss_mb, gpu_mb?, cgroup_mb?}, until stdin ends. It imports nothing that a server
-imports: pages that both map would count as half. By hand:
+(time.monotonic), pss_mb, fds, threads, gpu_mb?, cgroup_mb?}, until stdin ends. It imports nothing
+that a server imports: pages that both map would count as half. By hand:
 
     python -m load_tests.sampler PID 0.2
 """
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from load_tests.memory import tree_pids, tree_pss_mb
+from load_tests.memory import tree_handles, tree_pids, tree_pss_mb
 from load_tests.server import ROOT
 
 EVERY_S = 0.2
@@ -31,10 +31,15 @@ MODULE = "load_tests.sampler"
 
 @dataclass(frozen=True)
 class Sample:
-    """t: seconds of time.monotonic; gpu_mb, cgroup_mb: None where there is none"""
+    """t: seconds of time.monotonic; fds, threads: of the whole tree
+
+    gpu_mb, cgroup_mb: None where there is none
+    """
 
     t: float
     pss_mb: float
+    fds: int = 0
+    threads: int = 0
     gpu_mb: float | None = None
     cgroup_mb: float | None = None
 
@@ -106,6 +111,7 @@ def watch(pid: int, every_s: float) -> None:
     while True:
         pids = tree_pids(pid)
         sample: dict[str, float | None] = {"t": time.monotonic(), "pss_mb": tree_pss_mb(pid)}
+        sample["fds"], sample["threads"] = tree_handles(pids)
         if library:
             sample["gpu_mb"] = used_mb(library, pids)
         if pids and (peak := peak_mb(pids)) is not None:

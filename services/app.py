@@ -39,6 +39,7 @@ from services.packaging import (
     models_to_package,
     use_configured_store,
 )
+from services.protocol import BoundedProtocol, use_bounded_heads
 from services.running import RELOAD, mark_running
 from services.schemas import (
     ClassifyRequest,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("transfer")
 use_configured_store()
+use_bounded_heads()
 
 
 @bentoml.service(
@@ -75,6 +77,7 @@ class Transfer:
             lock = available(settings, Transfer.bento)
         except TransferError as error:
             end_worker(error)
+        BoundedProtocol.head_timeout_s = settings.body_timeout_s
         logger.setLevel(logging.INFO)
         limit_gpu_memory(settings.gpu_memory_mb)
         self.engine = Engine(settings, lock, Metrics())

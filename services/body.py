@@ -33,6 +33,11 @@ class DisconnectError(Exception):
     """The client has gone; there is nobody to answer."""
 
 
+def has_gone(error: Exception) -> bool:
+    """Whether a send failed because the client had closed the connection, as uvloop says it."""
+    return isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+
+
 def headers_of(scope: Scope) -> Headers:
     """The headers by their names in lower case."""
     return {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}

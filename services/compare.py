@@ -18,9 +18,11 @@ def agreement(task: str, first: Sequence[Result], other: Sequence[Result]) -> fl
 
 
 def classify_agreement(one: Result, other: Result) -> float:
-    """The same label; for several labels, the Jaccard index of the chosen ones."""
+    """The same label, to abstain being one too; for several, the Jaccard index of the chosen."""
     if "chosen" in one:
         return jaccard(one["chosen"], other["chosen"])
+    if one["abstained"] or other["abstained"]:
+        return float(one["abstained"] == other["abstained"])
     return float(one["label"] == other["label"])
 
 
@@ -65,3 +67,16 @@ _MEASURES: dict[str, Callable[[Result, Result], float]] = {
     "qa": qa_agreement,
     "summarize": summarize_agreement,
 }
+
+
+def said(result: Result) -> str:
+    """What people see of a result."""
+    if "error" in result:
+        return str(result["error"]["message"])
+    if "chosen" in result:
+        return ", ".join(result["chosen"]) or "(none)"
+    if "label" in result:
+        return "(abstains)" if result["abstained"] else str(result["label"])
+    if "answer" in result:
+        return "(no answer)" if result["answer"] is None else str(result["answer"])
+    return str(result["summary"])

@@ -26,6 +26,7 @@ from services.body import (
     Scope,
     Send,
     Watch,
+    has_gone,
     headers_of,
     read_body,
 )
@@ -35,6 +36,7 @@ from services.gate import Gate, Visit
 from services.metrics_port import serve_metrics
 from services.reply import Reply, encode, error_reply, piece, response_start, send_reply
 from services.schemas import (
+    MILLISECONDS,
     ROUTES,
     CompareRequest,
     HfClassifyRequest,
@@ -159,7 +161,11 @@ class Edge:
         if path not in SILENT and not (path.startswith(static.PREFIX) and known):
             self._opened_gate().leave(visit, reply.status, reply.answer)
         if reply.events is None:
-            await send_reply(reply, visit, receive, send)
+            try:
+                await send_reply(reply, visit, receive, send)
+            except RuntimeError as error:
+                if not has_gone(error):
+                    raise
 
     async def _stream(self, reply: Reply, visit: Visit, receive: Receive, send: Send) -> None:
         """Send events as they come; when the client leaves, the work ends."""
@@ -179,6 +185,9 @@ class Edge:
                 watch.raise_reason()
                 raise
         except Exception as error:
+            if has_gone(error):
+                reply.status = CLIENT_GONE
+                return
             fault = await self._guarded(_raised(error), visit)
             reply.status = fault.status
             await send(piece(b"event: error\ndata: " + fault.body + b"\n\n"))
@@ -346,12 +355,13 @@ def timeout_of(headers: Headers) -> float:
     text = headers.get("x-request-timeout-ms")
     if text is None:
         return math.inf
-    if not (text.isascii() and text.isdigit()) or int(text) == 0:
-        raise InvalidError(
-            f"X-Request-Timeout-Ms is {text[:50]!r}; expected whole milliseconds above 0.",
-            "Send e.g. X-Request-Timeout-Ms: 500, or leave it out.",
-        )
-    return int(text) / 1000
+    if re.fullmatch(MILLISECONDS, text):
+        return int(text) / 1000
+    raise InvalidError(
+        f"X-Request-Timeout-Ms is {text[:50]!r}; expected whole milliseconds above 0, "
+        "in at most eight digits.",
+        "Send e.g. X-Request-Timeout-Ms: 500, or leave it out.",
+    )
 
 
 def request_id_of(headers: Headers) -> str:

@@ -13,11 +13,19 @@ from threading import Lock
 from time import perf_counter, sleep
 from typing import Any
 
-from services.errors import NotReadyError, TransferError
-from services.manifest import Manifest, read_manifest
+from services.errors import ArtifactError, NotReadyError, TransferError
+from services.manifest import MANIFEST_NAME, Manifest, read_manifest
+from services.memory import give_back
 from services.metrics import Metrics
 from services.plan import PlanFile
-from services.registry import VARIANTS, default_variant, model_entry, select, variant_path
+from services.registry import (
+    AGAIN,
+    VARIANTS,
+    default_variant,
+    model_entry,
+    select,
+    variant_path,
+)
 from services.runtime import CUDA, Runtime
 from services.scheduler import Scheduler
 from services.settings import Settings
@@ -62,6 +70,7 @@ class Fleet:
         """Load and try every chosen variant, then be ready; raises what the first fault raises."""
         with self._changing:
             self._serve(self._load_all(self._lock, {}))
+            give_back()
             self.ready = True
 
     def reload(self, lock: Mapping[str, str]) -> list[str]:
@@ -74,7 +83,9 @@ class Fleet:
             known = {self._lock[runtime.key]: runtime for runtime in _all(self._loaded)}
             loaded = self._load_all(lock, known)
             self._lock = lock
-            return [runtime.key for runtime in self._serve(loaded)]
+            new = [runtime.key for runtime in self._serve(loaded)]
+        give_back()
+        return new
 
     def _load_all(self, lock: Mapping[str, str], known: Mapping[str, Runtime]) -> Loaded:
         """The chosen variants of a lock; those in `known`, by tag, as they are."""
@@ -90,9 +101,13 @@ class Fleet:
 
     def _load_one(self, key: str, tag: str) -> Runtime:
         began = perf_counter()
-        runtime = Runtime.load(
-            variant_path(tag), self._settings.provider, self._settings.threads, self._plans
-        )
+        folder = variant_path(tag)
+        runtime = Runtime.load(folder, self._settings.provider, self._settings.threads, self._plans)
+        if runtime.key != key:
+            raise ArtifactError(
+                f"{folder / MANIFEST_NAME} is of {runtime.key}; the lock file names it {key}.",
+                AGAIN,
+            )
         runtime.observe = self._metrics.called
         seconds = perf_counter() - began
         place = f"{key} loaded in {seconds:.2f} s on {runtime.provider}"
@@ -134,6 +149,7 @@ class Fleet:
         runtime.follow(plan)
         self._planned(runtime)
         self._plans.keep(runtime.plan_key(cores), plan)
+        give_back()
         logger.info("%s measured: %s", runtime.key, plan)
 
     def _at_rest(self) -> bool:

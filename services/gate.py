@@ -11,8 +11,8 @@ from services.access import KeyRing
 from services.quota import Quota
 from services.requestlog import MOST_TEXT, RequestLog
 from services.settings import Settings
+from services.stages import stages_ms
 
-STAGES = ("queue", "tokenize", "infer", "decode")
 ASKED_WITH = "Authorization, Content-Type, X-Api-Key, X-Request-Id, X-Request-Timeout-Ms"
 SPENT = (499, 504)  # the work was done, or a good part of it, though nobody has the answer
 
@@ -77,9 +77,7 @@ class Gate:
             windows = sum(one.windows for one in done)
             entry |= {"model": answer.model, "variant": answer.variant}
             entry |= {"items": len(done), "tokens": tokens, "windows": windows}
-            for stage in STAGES:
-                spent = sum(getattr(one, stage) for one in done)
-                milliseconds[stage] = round(1000 * spent, 2)
+            milliseconds |= {name: round(spent, 2) for name, spent in stages_ms(done).items()}
         if visit.text:
             entry["body"] = visit.text
         self.log.add(entry | {"ms": milliseconds})

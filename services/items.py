@@ -115,6 +115,7 @@ def _summarize(request: SummarizeRequest, runtime: Runtime, say: Say | None) -> 
         raise InvalidError(
             f"generation is for models that write; {runtime.manifest.model} chooses sentences.",
             "Leave it out, or name another model; see /models.",
+            code="not_for_model",
         )
     sentences = request.max_sentences
     if sentences is None and request.max_words is None:

@@ -6,6 +6,7 @@ Written last by `export`, read by the registry: its existence means that the var
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,29 @@ def read_manifest(folder: Path) -> Manifest:
     """Read `folder/manifest.json`; raises ArtifactError naming the file and the fault."""
     path = folder / MANIFEST_NAME
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        content = path.read_bytes()
+        manifest = msgspec.json.decode(content, type=Manifest)
+        refuse_twice(content)
+        return manifest
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{path} does not exist; a complete variant has one.", "Run `transfer build` again."
         ) from error
-    except (msgspec.MsgspecError, OSError) as error:
+    except (msgspec.MsgspecError, OSError, ValueError) as error:
         raise ArtifactError(
             f"{path} is not a manifest: {error}.", "Run `transfer build` again."
         ) from error
+
+
+def refuse_twice(content: bytes) -> None:
+    """Raise ValueError for JSON in which an object has a name twice: readers differ on it."""
+
+    def pairs(found: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in found]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{twice!r} stands twice in one object")
+
+    json.loads(content, object_pairs_hook=pairs)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

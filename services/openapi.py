@@ -11,7 +11,8 @@ import msgspec
 
 from services import answers
 from services.examples import EXAMPLES
-from services.schemas import ROUTES
+from services.openapi_rules import with_rules
+from services.schemas import MILLISECONDS, ROUTES
 
 VERSION = "1"
 REF = "#/components/schemas/{name}"
@@ -35,11 +36,12 @@ ERRORS = {
     401: "No valid API key, where the service has keys",
     404: "An unknown model or variant",
     405: "Another method than POST",
-    408: "The body arrives too slowly",
+    408: "The header or the body arrives too slowly",
     413: "The body is too large",
     415: "Another content type than application/json",
     422: "Not what the route takes, or text that no model can read",
     429: "Too much is waiting, or this key has used up its tokens; see Retry-After",
+    431: "The header is larger than 64 KiB",
     503: "The models are being loaded; see Retry-After",
     504: "It took too long",
 }
@@ -73,6 +75,7 @@ def document() -> dict[str, Any]:
         "components": {
             "schemas": _schemas(),
             "headers": _headers(),
+            "parameters": _parameters(),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -85,6 +88,7 @@ def _post(route: str) -> dict[str, Any]:
     return {
         "operationId": route.strip("/").replace("/", "_").replace("-", "_"),
         "summary": SUMMARIES[route],
+        "parameters": [_parameter("RequestId"), _parameter("RequestTimeout")],
         "requestBody": {
             "required": True,
             "content": {
@@ -104,7 +108,7 @@ def _post(route: str) -> dict[str, Any]:
 def _success(route: str) -> dict[str, Any]:
     content: dict[str, Any] = {"application/json": {"schema": _answer_schema(route)}}
     if route == "/summarize":
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": _ref("SummaryEvent")}
     return {"description": "The answer", "headers": _sent_headers(), "content": content}
 
 
@@ -128,8 +132,20 @@ def _get(route: str) -> dict[str, Any]:
     }
     if route in ("/readyz", "/models"):
         responses["503"] = _error(ERRORS[503], retry=True)
+    if route in ("/metrics", "/models"):
+        responses["401"] = _error(ERRORS[401], retry=False)
+    if route == "/metrics":
+        responses["404"] = _error("They have a port of their own", retry=False)
+    if route in ("/", "/docs"):
+        responses["304"] = {"description": "What If-None-Match names is what it is"}
+    responses["405"] = _error("Another method than GET or HEAD", retry=False)
     name = route.strip("/").replace(".", "_") or "index"
-    return {"operationId": name, "summary": summary, "responses": responses}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "parameters": [_parameter("RequestId")],
+        "responses": responses,
+    }
 
 
 def _error(description: str, retry: bool) -> dict[str, Any]:
@@ -154,13 +170,28 @@ def _schemas() -> dict[str, Any]:
         answers.HfSummary,
     ]
     _, components = msgspec.json.schema_components(types, ref_template=REF)
-    schemas: dict[str, Any] = dict(components)
+    schemas: dict[str, Any] = with_rules(components, REF)
     for route in RESULTS:
         schemas[_answer_name(route)] = _envelope(RESULTS[route])
     status = {"status": {"type": "string"}}
     schemas["Status"] = {"type": "object", "properties": status, "required": ["status"]}
     schemas["OpenApiDocument"] = {"type": "object"}
+    schemas["SummaryEvent"] = _event()
     return schemas
+
+
+def _event() -> dict[str, Any]:
+    """One of the events of a stream."""
+    properties = {
+        "event": {"enum": ["sentence", "token", "result", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    }
+    return {
+        "type": "object",
+        "description": "One server-sent event; its data is JSON.",
+        "properties": properties,
+        "required": list(properties),
+    }
 
 
 def _envelope(result: str) -> dict[str, Any]:
@@ -192,6 +223,27 @@ def _headers() -> dict[str, Any]:
         },
         "RetryAfter": {"description": "Seconds to wait", "schema": {"type": "integer"}},
     }
+
+
+def _parameters() -> dict[str, Any]:
+    return {
+        "RequestId": {
+            "name": "X-Request-Id",
+            "in": "header",
+            "description": "An id of yours, which the answer and the log then carry",
+            "schema": {"type": "string"},
+        },
+        "RequestTimeout": {
+            "name": "X-Request-Timeout-Ms",
+            "in": "header",
+            "description": "When the answer is of no more use to you",
+            "schema": {"type": "string", "pattern": f"^{MILLISECONDS}$"},
+        },
+    }
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/parameters/{name}"}
 
 
 def _sent_headers() -> dict[str, Any]:

@@ -13,15 +13,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from services.errors import ArtifactError, UsageError
 from services.generation.model import DECODER_NAME, ENCODER_NAME
-from services.manifest import MANIFEST_NAME, File, Manifest, read_manifest, sha256_of
+from services.manifest import (
+    MANIFEST_NAME,
+    File,
+    Manifest,
+    read_manifest,
+    refuse_twice,
+    sha256_of,
+)
 from services.plan import Plan
 from services.tasks.kinds import KINDS as KINDS
-from services.tasks.kinds import Task, build_task
+from services.tasks.kinds import Task, build_task, check_settings, check_types
+from services.weights import check_weights
 from services.windows import TextTokenizer
 
 GRAPH_NAME = "model.onnx"
@@ -35,6 +44,10 @@ CPU_DEFAULTS = ("distilled-int8", "full-int8")
 CUDA_DEFAULTS = ("distilled-fp16", "full-fp16")
 
 
+# By sha256, for as long as a loaded variant uses them.
+_tokenizers: WeakValueDictionary[str, TextTokenizer] = WeakValueDictionary()
+
+
 class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variants: dict[str, str]
 
@@ -42,13 +55,15 @@ class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_lock(path: Path) -> dict[str, str]:
     """The published variants: "model/variant" to the tag in BentoML's model store."""
     try:
-        lock = msgspec.json.decode(path.read_bytes(), type=Lock)
+        content = path.read_bytes()
+        lock = msgspec.json.decode(content, type=Lock)
+        refuse_twice(content)
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{path} does not exist; it names the published variants.",
             "Run `transfer build`, or point TRANSFER_LOCK at one.",
         ) from error
-    except (msgspec.MsgspecError, OSError) as error:
+    except (msgspec.MsgspecError, OSError, ValueError) as error:
         raise ArtifactError(f"{path} is not a lock file: {error}.", AGAIN) from error
     for key, tag in lock.variants.items():
         if key.count("/") != 1 or tag.rpartition(":")[0] != key.replace("/", "-"):
@@ -129,7 +144,10 @@ def check_tag(tag: str, folder: Path) -> None:
 
 
 def check_variant(folder: Path) -> Manifest:
-    """Read the manifest and check every file it names: no link, its size, its sha256."""
+    """Read the manifest and check every file it names: no link, its size, its sha256; its weights.
+
+    Raises ArtifactError.
+    """
     manifest = read_manifest(folder)
     path = folder / MANIFEST_NAME
     if manifest.kind not in KINDS:
@@ -138,18 +156,22 @@ def check_variant(folder: Path) -> Manifest:
         )
     if manifest.kind == "sequence-classification" and not manifest.labels:
         raise ArtifactError(f"{path} names no labels; a classifier has some.", AGAIN)
+    if len(set(manifest.labels)) < len(manifest.labels) or not all(manifest.labels):
+        raise ArtifactError(f"{path} has a label twice, or an empty one.", AGAIN)
     missing = {*graphs_of(manifest.kind), TOKENIZER_NAME} - {file.path for file in manifest.files}
     if missing:
         raise ArtifactError(f"{path} does not list {', '.join(sorted(missing))}.", AGAIN)
     for file in manifest.files:
         _check_file(folder, file)
+    for graph in graphs_of(manifest.kind):
+        check_weights(folder / graph, {file.path for file in manifest.files})
     return manifest
 
 
 def _check_file(folder: Path, file: File) -> None:
     path = folder / file.path
-    if Path(file.path).is_absolute() or ".." in Path(file.path).parts:
-        raise ArtifactError(f"{path} lies outside of its variant.", AGAIN)
+    if "\0" in file.path or Path(file.path).is_absolute() or ".." in Path(file.path).parts:
+        raise ArtifactError(f"{str(path)!r} lies outside of its variant.", AGAIN)
     try:
         status = path.lstat()
     except OSError as error:
@@ -168,14 +190,28 @@ def _check_file(folder: Path, file: File) -> None:
 
 
 def load_task(manifest: Manifest, folder: Path) -> Task:
-    """The encode and decode of a variant, with its tokenizer and the settings of its manifest."""
-    tokenizer = TextTokenizer.load(folder / TOKENIZER_NAME)
+    """The encode and decode of a variant, with its tokenizer and the settings of its manifest.
+
+    Variants with the same `tokenizer.json` share one tokenizer: it is 6 MB for 30,522 words.
+    """
+    tokenizer = _tokenizer(manifest, folder)
     try:
-        return build_task(
+        check_types(manifest.kind, manifest.decoding)
+        task = build_task(
             manifest.kind, tokenizer, manifest.labels, manifest.max_tokens, manifest.decoding
         )
+        check_settings(task)
+        return task
     except ArtifactError as error:
         raise ArtifactError(f"{folder / MANIFEST_NAME}: {error.message}", error.hint) from error
+
+
+def _tokenizer(manifest: Manifest, folder: Path) -> TextTokenizer:
+    sha256 = next(file.sha256 for file in manifest.files if file.path == TOKENIZER_NAME)
+    tokenizer = _tokenizers.get(sha256)
+    if tokenizer is None:
+        tokenizer = _tokenizers[sha256] = TextTokenizer.load(folder / TOKENIZER_NAME)
+    return tokenizer
 
 
 def graphs_of(kind: str) -> tuple[str, ...]:

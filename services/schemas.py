@@ -19,6 +19,8 @@ from services.windows import LongText
 
 MAX_ITEMS = 1024
 MAX_LABELS = 256
+DEPTH = 4  # of the deepest field of a request
+MILLISECONDS = "[1-9][0-9]{0,7}"  # X-Request-Timeout-Ms: up to a day
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Texts = str | Annotated[list[str], Meta(min_length=1, max_length=MAX_ITEMS)]
@@ -135,6 +137,7 @@ class QaRequest(Request, frozen=True, kw_only=True):
             raise InvalidError(
                 f"paired has {len(self.question)} questions and {len(self.context)} contexts.",
                 "Send two lists of the same length.",
+                code="not_paired",
             )
 
 
@@ -300,13 +303,36 @@ def decode_request(body: bytes, kind: type[RequestType]) -> RequestType:
     try:
         request: RequestType = _DECODERS[kind].decode(body)
     except msgspec.ValidationError as error:
-        _refuse(error, kind)
+        request = _with_whole_numbers(body, kind, error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return convert_request(_decode_surrogates(body, error), kind)
     if b"\\u" in body or any(body.count(name) > 1 for name in _QUOTED[kind]):
         json.loads(body, object_pairs_hook=_without_twice)  # msgspec takes the last of them
     request.check()
     return request
+
+
+def _with_whole_numbers(
+    body: bytes, kind: type[RequestType], error: msgspec.ValidationError
+) -> RequestType:
+    """The request, if the fault is only that whole numbers are written like 3.0: JSON knows one
+    type of number, and JSON Schema takes 3.0 for an integer.
+    """
+    try:
+        return msgspec.convert(_whole(msgspec.json.decode(body)), kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        _refuse(error, kind)
+
+
+def _whole(value: Any, depth: int = DEPTH) -> Any:
+    """The value with 3 in place of 3.0, as deep as fields of requests are."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not depth or not isinstance(value, dict | list):
+        return value
+    if isinstance(value, list):
+        return [_whole(one, depth - 1) for one in value]
+    return {name: _whole(one, depth - 1) for name, one in value.items()}
 
 
 def _without_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -327,7 +353,7 @@ def _shortened(name: str) -> str:
 def convert_request(value: Any, kind: type[RequestType], field: str = "") -> RequestType:
     """A decoded JSON value to a checked request; raises InvalidError."""
     try:
-        request = msgspec.convert(value, kind)
+        request = msgspec.convert(_whole(value), kind)
     except msgspec.ValidationError as error:
         _refuse(error, kind, field)
     request.check()

@@ -19,6 +19,7 @@ from services.errors import UsageError
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_NAME = "variants.lock.json"
 PLANS_NAME = "transfer-plans.json"
+TOKENS_PER_CORE = 32_768  # one to three seconds of work for the models that ship
 SUPERVISOR = "TRANSFER_SUPERVISOR_PID"
 
 Provider = Literal["auto", "cpu", "cuda"]
@@ -34,7 +35,7 @@ class Settings:
     windows_per_call: at most so many in one call of a graph (0: as the plan says); with 1 the
         scores of an int8 variant do not depend on what else is being asked
     max_body_bytes: larger request bodies are refused with 413
-    body_timeout_s: a body that takes longer to arrive is refused with 408
+    body_timeout_s: a header or a body that takes longer to arrive is refused with 408
     drain_s: so long requests are still taken after SIGTERM, when it is not ready any more
     timeout_s: a request that takes longer is given up with 504 (a caller can ask for less)
     lock: the file that names the published variants
@@ -50,7 +51,7 @@ class Settings:
 
     variants: tuple[str, ...] = ()
     threads: int = field(default_factory=lambda: usable_cores())
-    queue_tokens: int = 262_144
+    queue_tokens: int = field(default_factory=lambda: TOKENS_PER_CORE * usable_cores())
     windows_per_call: int = 0
     max_body_bytes: int = 8_000_000
     body_timeout_s: float = 10.0

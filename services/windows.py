@@ -114,6 +114,11 @@ class TextTokenizer:
             content_type=probe.type_ids[first],
         )
 
+    @property
+    def size(self) -> int:
+        """How many tokens there are."""
+        return int(self._tokenizer.get_vocab_size())
+
     @classmethod
     def load(cls, path: Path) -> TextTokenizer:
         """Read `tokenizer.json` at `path`; raises ArtifactError when it cannot be read."""
@@ -124,6 +129,10 @@ class TextTokenizer:
                 f"{path} is not a readable tokenizer ({error}).", "Export the checkpoint again."
             ) from error
         return cls(tokenizer, pad_id=_pad_id(tokenizer))
+
+    def save(self, path: Path) -> None:
+        """Write it as a `tokenizer.json` that neither cuts nor pads."""
+        self._tokenizer.save(str(path))
 
     def tokens(self, text: str) -> Tokens:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)

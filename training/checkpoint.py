@@ -39,6 +39,7 @@ class Description:
 
     role: "full" or "distilled"; parent: digest of the teacher's weights
     layers: the teacher's layers that a student kept
+    pooling: what a classifier reads, see `training.pooling`
     """
 
     model: str
@@ -58,6 +59,7 @@ class Description:
     attribution: str = ""
     summary_sentences: int = 3
     out_of_scope: str = ""
+    pooling: str = ""
 
 
 def describe(recipe: Recipe, base: ResolvedBase, labels: list[str], **changes: Any) -> Description:
@@ -79,6 +81,7 @@ def describe(recipe: Recipe, base: ResolvedBase, labels: list[str], **changes: A
         "attribution": attribution,
         "summary_sentences": recipe.summary_sentences,
         "out_of_scope": recipe.out_of_scope,
+        "pooling": recipe.pooling,
     }
     return Description(**{**values, **changes})
 

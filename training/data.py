@@ -123,7 +123,7 @@ def _own_splits(recipe: Recipe) -> Splits:
         split: parse_all(records, recipe, faults) for split, records in read_source(recipe).items()
     }
     if faults:
-        raise DataError(_list_faults(faults), "Mend these rows; nothing was trained.")
+        raise DataError(list_faults(faults), "Mend these rows; nothing was trained.")
     splits = complete_splits(found, recipe)
     if recipe.derive:
         from training.principal import principal_documents
@@ -135,6 +135,9 @@ def _own_splits(recipe: Recipe) -> Splits:
     if recipe.null_ratio:
         splits["train"] = with_null_questions(splits["train"], recipe.null_ratio, recipe.rows_seed)
         splits["dev"] = with_null_questions(splits["dev"], recipe.null_ratio, recipe.rows_seed)
+    if recipe.examples_per_class:
+        few = few_examples(splits["train"], recipe.examples_per_class, recipe.rows_seed)
+        splits["train"] = few
     limits = {"train": recipe.train_rows, "dev": recipe.dev_rows, "test": recipe.test_rows}
     return {split: sample(splits[split], most, recipe.rows_seed) for split, most in limits.items()}
 
@@ -170,7 +173,7 @@ def rows_for(kind: str, path: Path, multi_label: bool = False) -> list[Any]:
         for row in parse_all(records, recipe, faults)
     ]
     if faults:
-        raise DataError(_list_faults(faults), "Mend these rows.")
+        raise DataError(list_faults(faults), "Mend these rows.")
     return rows
 
 
@@ -393,6 +396,21 @@ def _hold_out_articles(
     return kept, [row for row in rows if row.article in held]
 
 
+def few_examples(rows: Sequence[LabelledText], count: int, seed: int) -> list[LabelledText]:
+    """The first `count` rows of each label, in an order that `seed` draws; in their old order.
+
+    Nested: the rows for one example are among those for ten. A row of several labels comes with
+    each of them.
+    """
+    ordered: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        place = digest(f"{seed}/examples/{row.text}")
+        for label in row.labels:
+            ordered[label].append((place, number))
+    chosen = {number for places in ordered.values() for _, number in sorted(places)[:count]}
+    return [rows[number] for number in sorted(chosen)]
+
+
 def sample(rows: list[Any], at_most: int, seed: int) -> list[Any]:
     """`at_most` rows drawn by `seed`, in their old order; all of them for 0."""
     if not at_most or at_most >= len(rows):
@@ -470,7 +488,7 @@ def _refuse_nothing_to_learn(rows: Sequence[Any], recipe: Recipe) -> None:
         raise DataError(f"{recipe.data} answers none of its questions.", "Add answers.")
 
 
-def _list_faults(faults: Sequence[str]) -> str:
+def list_faults(faults: Sequence[str]) -> str:
     more = f"\n  ... and {len(faults) - 20} more" if len(faults) > 20 else ""
     return f"{len(faults)} bad rows:\n  " + "\n  ".join(faults[:20]) + more + "\n"
 

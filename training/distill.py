@@ -3,14 +3,15 @@
     transfer distill intent-distilled teacher=checkpoints/intent data=PATH
 
 The student is built from chosen layers of the teacher and learns its softened outputs (Hinton et
-al. 2015). The control has the same shape, the same layers of the *base*, the same steps and seed,
-and labels alone; `metrics.json` holds both and says which won.
+al. 2015); of several teachers (`teacher=A,B`) from the first one's layers and their mean outputs.
+The control has the same shape, the same layers of the *base*, the same steps and seed, and labels
+alone; `metrics.json` holds both and says which won.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from transformers import set_seed
 
 from services.errors import UsageError
 from services.manifest import sha256_of
+from services.tasks.classify import Classify
 from services.tasks.kinds import Task
+from services.windows import TextTokenizer
 from training.bases import WEIGHTS, resolve
 from training.checkpoint import (
     CONTROL,
@@ -34,7 +37,7 @@ from training.checkpoint import (
 from training.data import Splits, load_data
 from training.decoding import choose_decoding
 from training.evaluate import Evaluation, run
-from training.features import Feature, features
+from training.features import Feature, features, unlabelled_features
 from training.finetune import (
     class_names,
     dev_scorer,
@@ -57,61 +60,222 @@ from training.models import (
 )
 from training.processes import refuse_several
 from training.recipe import Recipe
+from training.record import Fit
 from training.strategies import apply_strategy
-from training.teacher import teacher_outputs
+from training.teacher import Ensemble, Joined, Taught, teacher_outputs
+from training.unlabelled import unlabelled_texts
+
+TEACHER = "teacher"  # folder of the teacher's outputs
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What all students of the same recipe's data and teachers share.
+
+    teacher: the first one, which lends its layers; description: of the student to be
+    windows: for training, the unlabelled ones behind the `labelled` ones
+    """
+
+    teacher: Any
+    parent: Description
+    description: Description
+    task: Task
+    splits: Splits
+    windows: list[Feature]
+    labelled: int
+    taught: Taught
 
 
 def distill(
-    recipe: Recipe, teacher_folder: Path, out: Path, progress: bool = True, control: bool = True
+    recipe: Recipe,
+    teachers: Path | Sequence[Path],
+    out: Path,
+    progress: bool = True,
+    control: bool = True,
 ) -> Path:
-    """Train a student of the checkpoint in `teacher_folder` and write it to `out`.
+    """Train a student of one teacher checkpoint, or of several, and write it to `out`.
 
     Raises UsageError when recipe and teacher do not fit, TransferError when `out` is finished.
     """
     refuse_finished(out)
     refuse_several("Distillation")
-    recipe = replace(recipe, strategy="full")  # the teacher's may be another; a student moves whole
-    parent = read_description(teacher_folder)
-    _refuse_misfit(recipe, parent, teacher_folder)
+    folders = _folders(teachers)
+    # The teacher's strategy may be another; a student moves whole, and pools as its teacher does.
+    recipe = replace(recipe, strategy="full", pooling=read_description(folders[0]).pooling)
     if recipe.kind == "seq2seq":
         from training.seq2seq import distill_seq2seq
 
-        return distill_seq2seq(recipe, teacher_folder, out, progress, control)
-    splits = load_data(recipe)
-    _refuse_new_labels(splits, parent, recipe)
+        _refuse_several(recipe, folders)
+        _refuse_misfit(recipe, read_description(folders[0]), folders[0])
+        return distill_seq2seq(recipe, folders[0], out, progress, control)
+    lesson = prepare(recipe, folders, out / TEACHER)
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = save_tokenizer(teacher_folder, out)
-    identity = sha256_of(teacher_folder / WEIGHTS)
-    description = _describe_student(recipe, parent, identity)
-    task = task_of(description, tokenizer)
-    windows = features(task, trainable_rows(splits["train"], recipe))
-    teacher = load_model(recipe.kind, teacher_folder, **training_options(teacher_folder, recipe))
-    refuse_too_long(teacher, recipe)
-    student = build_student(teacher, recipe.student_layers)
-    known = teacher_outputs(
-        teacher,
-        recipe.kind,
-        identity,
-        windows,
-        tokenizer.pad_id,
-        out / "teacher",
-        hidden=recipe.hidden_weight > 0,
-        bf16=recipe.bf16,
-    )
-    scorer = dev_scorer(task, dev_rows(splits, recipe), recipe)
-    student = apply_strategy(student, recipe)
-    trainable = count_parameters(student, trainable=True)
-    set_seed(recipe.seed)
-    trained = fit(student, windows, recipe, out, scorer, tokenizer.pad_id, known, progress)
+    save_tokenizer(folders[0], out)
+    student, trained, trainable = teach(lesson, recipe, out, progress)
     plain = (
-        train_control(recipe, parent, task, windows, splits, out / CONTROL, progress)
+        train_control(lesson, control_recipe(recipe, trained.steps), out / CONTROL, progress)
         if control
         else None
     )
-    comparison = _compare(recipe, teacher, student, plain, task, splits, out)
+    found = _compare(lesson, recipe, student, plain, out)
+    found["distillation"]["teachers"] = len(folders)
     return record_checkpoint(
-        student, task, description, recipe, splits, trained, trainable, out, comparison
+        student,
+        lesson.task,
+        lesson.description,
+        recipe,
+        lesson.splits,
+        trained,
+        trainable,
+        out,
+        found,
     )
+
+
+def distilled_dev_score(recipe: Recipe, teachers: Path | Sequence[Path], out: Path) -> float:
+    """The best dev score of a student of `recipe`: what a search for its settings goes by.
+
+    No control, no test rows. The teacher's outputs are kept beside `out`, for all trials of one
+    folder; in `out` lie the steps, from which a stopped trial goes on.
+    """
+    recipe = replace(recipe, strategy="full")
+    lesson = prepare(recipe, _folders(teachers), out.parent / TEACHER)
+    return teach(lesson, recipe, out, progress=False)[1].best_dev
+
+
+def prepare(recipe: Recipe, teachers: Sequence[Path], cache: Path) -> Lesson:
+    """Rows, windows and what the teachers say of them, which is kept in `cache`."""
+    parent = _common_parent(recipe, teachers)
+    splits = load_data(recipe)
+    _refuse_new_labels(splits, parent, recipe)
+    identities = [sha256_of(folder / WEIGHTS) for folder in teachers]
+    tokenizer = TextTokenizer.load(teachers[0] / "tokenizer.json")
+    description = _describe_student(recipe, parent, identities[0])
+    task = task_of(description, tokenizer)
+    windows = features(task, trainable_rows(splits["train"], recipe))
+    extra: list[Feature] = []
+    if recipe.unlabelled and isinstance(task, Classify):
+        extra = unlabelled_features(task, unlabelled_texts(recipe, splits))
+    said, models = [], []
+    for folder, identity in zip(teachers, identities, strict=True):
+        model = load_model(recipe.kind, folder, **training_options(folder, recipe))
+        refuse_too_long(model, recipe)
+        said.append(_outputs(model, identity, recipe, windows, extra, tokenizer.pad_id, cache))
+        models.append(model)
+    taught: Taught = said[0]
+    if len(said) > 1:
+        taught = Ensemble(said, recipe.kind, recipe.multi_label, recipe.temperature)
+    return Lesson(
+        models[0], parent, description, task, splits, [*windows, *extra], len(windows), taught
+    )
+
+
+def _outputs(
+    teacher: Any,
+    identity: str,
+    recipe: Recipe,
+    windows: Sequence[Feature],
+    extra: Sequence[Feature],
+    pad_id: int,
+    cache: Path,
+) -> Taught:
+    """Of the labelled windows and of the others apart: students without the others share them."""
+    parts = [part for part in (windows, extra) if part]
+    known = [
+        teacher_outputs(
+            teacher,
+            recipe.kind,
+            identity,
+            part,
+            pad_id,
+            cache,
+            hidden=recipe.hidden_weight > 0,
+            bf16=recipe.bf16,
+            relations=recipe.relation_weight > 0,
+        )
+        for part in parts
+    ]
+    return known[0] if len(known) == 1 else Joined(known, [len(part) for part in parts])
+
+
+def teach(lesson: Lesson, recipe: Recipe, out: Path, progress: bool = True) -> tuple[Any, Fit, int]:
+    """(student, what its training did, parameters that moved); its steps are kept in `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    task = lesson.task
+    student = apply_strategy(build_student(lesson.teacher, recipe.student_layers), recipe)
+    trainable = count_parameters(student, trainable=True)
+    scorer = dev_scorer(task, dev_rows(lesson.splits, recipe), recipe)
+    set_seed(recipe.seed)
+    pad_id = task.tokenizer.pad_id
+    trained = fit(student, lesson.windows, recipe, out, scorer, pad_id, lesson.taught, progress)
+    return student, trained, trainable
+
+
+def control_recipe(recipe: Recipe, steps: int) -> Recipe:
+    """What the same student does without a teacher, in as many steps as the student took."""
+    return replace(recipe, unlabelled="", max_steps=steps) if recipe.unlabelled else recipe
+
+
+def train_control(lesson: Lesson, recipe: Recipe, folder: Path, progress: bool) -> Any:
+    """The same student without its teacher: same depth and steps, from the base, labels alone.
+
+    Its weights and `fit.json` stay in `folder`, so that a resumed distillation reads them.
+    """
+    if (folder / FIT_NAME).is_file():
+        return load_model(recipe.kind, folder)
+    model, trained = untaught(lesson, recipe, folder, progress)
+    save_control(model, trained, folder)
+    return model
+
+
+def untaught(lesson: Lesson, recipe: Recipe, out: Path, progress: bool) -> tuple[Any, Fit]:
+    """Train the control; its steps are kept in `out`."""
+    set_seed(recipe.seed)
+    source, labels = resolve(lesson.parent.base_source).path, lesson.parent.labels
+    base = load_model(recipe.kind, source, labels, **training_options(source, recipe))
+    if recipe.multi_label:
+        start_at_frequencies(base, label_shares(lesson.splits["train"], labels))
+    model = apply_strategy(build_student(base, recipe.student_layers), recipe)
+    task, windows = lesson.task, lesson.windows[: lesson.labelled]
+    scorer = dev_scorer(task, dev_rows(lesson.splits, recipe), recipe)
+    trained = fit(model, windows, recipe, out, scorer, task.tokenizer.pad_id, progress=progress)
+    return model, trained
+
+
+# What is refused
+
+
+def _folders(teachers: Path | Sequence[Path]) -> list[Path]:
+    return [teachers] if isinstance(teachers, Path) else list(teachers)
+
+
+def _common_parent(recipe: Recipe, teachers: Sequence[Path]) -> Description:
+    """The first teacher; raises UsageError where one does not fit the recipe or the others."""
+    descriptions = [read_description(folder) for folder in teachers]
+    for description, folder in zip(descriptions, teachers, strict=True):
+        _refuse_misfit(recipe, description, folder)
+    _refuse_several(recipe, teachers)
+    first = descriptions[0]
+    for description, folder in zip(descriptions[1:], teachers[1:], strict=True):
+        if (description.labels, description.base["sha256"]) != (first.labels, first.base["sha256"]):
+            raise UsageError(
+                f"{folder} has other labels or another base than {teachers[0]}.",
+                "Several teachers are trained by one recipe, e.g. with other seeds.",
+            )
+    return first
+
+
+def _refuse_several(recipe: Recipe, teachers: Sequence[Path]) -> None:
+    """What only one teacher can give."""
+    if len(teachers) < 2:
+        return
+    inner = recipe.hidden_weight or recipe.relation_weight
+    if recipe.kind == "seq2seq" or inner:
+        found = "hidden_weight or relation_weight" if inner else "seq2seq"
+        raise UsageError(
+            f"{len(teachers)} teachers and {found}: only their outputs have a mean.",
+            "Name one teacher, or set those weights to 0.",
+        )
 
 
 def _refuse_misfit(recipe: Recipe, teacher: Description, folder: Path) -> None:
@@ -158,52 +322,26 @@ def _describe_student(recipe: Recipe, parent: Description, identity: str) -> Des
     )
 
 
-def train_control(
-    recipe: Recipe,
-    parent: Description,
-    task: Task,
-    windows: Sequence[Feature],
-    splits: Splits,
-    folder: Path,
-    progress: bool,
-) -> Any:
-    """The same student without its teacher: same depth and steps, from the base, labels alone.
-
-    Its weights and `fit.json` stay in `folder`, so that a resumed distillation reads them.
-    """
-    if (folder / FIT_NAME).is_file():
-        return load_model(recipe.kind, folder)
-    set_seed(recipe.seed)
-    source = resolve(parent.base_source).path
-    base = load_model(recipe.kind, source, parent.labels, **training_options(source, recipe))
-    if recipe.multi_label:
-        start_at_frequencies(base, label_shares(splits["train"], parent.labels))
-    model = apply_strategy(build_student(base, recipe.student_layers), recipe)
-    scorer = dev_scorer(task, dev_rows(splits, recipe), recipe)
-    trained = fit(model, windows, recipe, folder, scorer, task.tokenizer.pad_id, progress=progress)
-    save_control(model, trained, folder)
-    return model
+# Scores
 
 
 def _compare(
-    recipe: Recipe,
-    teacher: Any,
-    student: Any,
-    control: Any | None,
-    task: Task,
-    splits: Splits,
-    out: Path,
+    lesson: Lesson, recipe: Recipe, student: Any, control: Any | None, out: Path
 ) -> dict[str, Any]:
-    """Test scores of teacher, student and control on the same rows."""
-    taught = _tested(recipe, student, task, splits)
-    full = _tested(recipe, teacher, task, splits)
-    plain = None if control is None else _tested(recipe, control, task, splits)
+    """Test scores of the (first) teacher, student and control on the same rows."""
+    taught = tested(lesson, recipe, student)
+    full = tested(lesson, recipe, lesson.teacher)
+    plain = None if control is None else tested(lesson, recipe, control)
     return {"distillation": comparison(recipe, taught, full, plain, out)}
 
 
-def _tested(recipe: Recipe, model: Any, task: Task, splits: Splits) -> Evaluation:
-    infer = TorchRunner(model, recipe.kind, task.tokenizer.pad_id)
-    rows = dev_rows(splits, recipe)
-    found = run(task, rows, infer)
-    chosen = choose_decoding(task, rows, *found, recipe.out_of_scope, recipe.summary_sentences)
-    return score_test(chosen, splits, infer, recipe)
+def tested(lesson: Lesson, recipe: Recipe, model: Any) -> Evaluation:
+    """On the test rows, decoded as suits the dev rows."""
+    infer = TorchRunner(model, recipe.kind, lesson.task.tokenizer.pad_id)
+    return score_test(decoded(lesson, recipe, infer), lesson.splits, infer, recipe)
+
+
+def decoded(lesson: Lesson, recipe: Recipe, infer: TorchRunner) -> Task:
+    rows = dev_rows(lesson.splits, recipe)
+    found = run(lesson.task, rows, infer)
+    return choose_decoding(lesson.task, rows, *found, recipe.out_of_scope, recipe.summary_sentences)

@@ -24,6 +24,7 @@ from training.data import Document, LabelledText, Question
 
 UNKNOWN = -1.0  # label of a padded sentence
 OUTSIDE = -1  # class of a text that has none of the labels
+UNLABELLED = -2  # class, or mark of each class, of a text that only a teacher has judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,21 @@ def features(task: Task, rows: Sequence[Any]) -> list[Feature]:
     """All windows of all rows."""
     make = _MAKERS[type(task)]
     return [feature for row in rows for feature in make(task, row)]
+
+
+def unlabelled_features(task: Classify, texts: Sequence[str]) -> list[Feature]:
+    """All windows of texts whose classes are not known."""
+    several = task.settings.multi_label
+    target: NDArray[Any] = (
+        np.full(len(task.settings.labels), UNLABELLED, np.float32)
+        if several
+        else np.array(UNLABELLED, np.int64)
+    )
+    return [
+        Feature(window, {"targets": target})
+        for text in texts
+        for window in task.encode(text).windows
+    ]
 
 
 def _classify(task: Classify, row: LabelledText) -> list[Feature]:

@@ -5,7 +5,7 @@ transfer train intent data=clinc150/data_oos_plus.json out=checkpoints/intent
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 from transformers import AutoTokenizer, set_seed
 
 from services.errors import UsageError
+from services.manifest import sha256_of
 from services.tasks.kinds import Task
 from services.windows import TextTokenizer
+from training.advice import against
 from training.baselines import baselines
-from training.bases import ResolvedBase, resolve
+from training.bases import WEIGHTS, ResolvedBase, resolve
 from training.checkpoint import (
     Description,
     decoding_of,
@@ -29,9 +31,9 @@ from training.checkpoint import (
 )
 from training.data import Splits, label_names, load_data
 from training.decoding import choose_decoding
-from training.evaluate import Evaluation, evaluate, run, score, truth_matrix
+from training.dev_score import dev_scorer
+from training.evaluate import Evaluation, evaluate, run, truth_matrix
 from training.features import features
-from training.fit import Scorer, fit
 from training.grow import grow
 from training.held_out import decoding_rows, dev_rows
 from training.models import (
@@ -45,12 +47,22 @@ from training.models import (
 from training.processes import is_first, refuse_several
 from training.recipe import Recipe
 from training.record import Fit
-from training.strategies import apply_strategy
+from training.strategies import Job, apply_strategy, fit_by_strategy
+
+__all__ = ["dev_scorer", "finetune"]
 
 
-def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
+def finetune(
+    recipe: Recipe,
+    out: Path,
+    progress: bool = True,
+    cache: Path | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Path:
     """Train `recipe` and write a checkpoint to `out`, which must not hold a finished one.
 
+    cache: folder for what frozen encoders say of texts, shared by trainings (None: of this one's)
+    tell: is given what speaks against the recipe's strategy, where something was measured
     Raises UsageError (bad recipe or data), BaseError, TransferError (out is taken). Run again after
     a kill, it goes on from the last checkpoint.
     """
@@ -73,10 +85,12 @@ def finetune(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
     rows = trainable_rows(splits["train"], recipe)
-    scorer = dev_scorer(task, dev_rows(splits, recipe), recipe)
-    trained = fit(
-        model, features(task, rows), recipe, out, scorer, tokenizer.pad_id, progress=progress
-    )
+    if advice := against(recipe, rows):
+        tell(advice)
+    dev, kept = dev_rows(splits, recipe), cache or out / "steps" / "features"
+    identity = base.sha256 if not recipe.start else sha256_of(Path(recipe.start) / WEIGHTS)
+    job = Job(recipe, task, features(task, rows), dev, out, identity, kept, progress)
+    trained = fit_by_strategy(model, job)
     if not is_first():
         return out
     extra = baselines(recipe, splits["test"])
@@ -146,21 +160,6 @@ def trainable_rows(rows: Sequence[Any], recipe: Recipe) -> list[Any]:
     if not recipe.out_of_scope or recipe.out_of_scope_weight:
         return list(rows)
     return [row for row in rows if row.labels[0] != recipe.out_of_scope]
-
-
-def dev_scorer(task: Task, rows: Sequence[Any], recipe: Recipe) -> Scorer:
-    """Score a model on dev, with the decoding that suits it best there."""
-
-    def dev_score(model: Any) -> tuple[str, float]:
-        infer = TorchRunner(model, recipe.kind, task.tokenizer.pad_id, bf16=recipe.bf16)
-        encoded, outputs = run(task, rows, infer)
-        chosen = choose_decoding(
-            task, rows, encoded, outputs, recipe.out_of_scope, recipe.summary_sentences
-        )
-        found = score(chosen, rows, encoded, outputs, recipe.out_of_scope, recipe.summary_sentences)
-        return found.metric, found.value
-
-    return dev_score
 
 
 def record_checkpoint(

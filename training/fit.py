@@ -29,12 +29,16 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from services.errors import UsageError
 from training.features import Feature, collate
+from training.imbalance import BalancedLengths, label_counts, label_weights, row_shares
 from training.losses import distillation_loss, hidden_loss, task_loss
-from training.models import model_inputs, unwrapped
+from training.models import device_of, model_inputs, unwrapped
 from training.processes import processes
+from training.rates import RatesOfRecipe
 from training.recipe import Recipe
 from training.record import Fit
-from training.teacher import HIDDEN, TeacherOutputs
+from training.relations import PARTS, LastProjections, relation_loss
+from training.teacher import HIDDEN, Taught
+from training.unfreezing import Unfreeze
 
 Scorer = Callable[[Any], tuple[str, float]]  # model -> (metric, value) on dev
 
@@ -90,14 +94,28 @@ class Bar(ProgressCallback):
             self.training_bar.set_postfix(shown)
 
 
-class TaskTrainer(Trainer):
-    """Trainer with our losses, our dev score, and batches of similar length."""
+class TaskTrainer(RatesOfRecipe, Trainer):
+    """Trainer with our losses, our dev score, and batches of similar length.
 
-    def __init__(self, recipe: Recipe, scorer: Scorer, distilling: bool, **options: Any) -> None:
+    features: the windows that are trained on; they say how frequent each label is
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        scorer: Scorer,
+        distilling: bool,
+        features: Sequence[Feature] = (),
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.recipe = recipe
         self.scorer = scorer
         self.distilling = distilling
+        self.features = features
+        self.label_weights = self._label_weights()
+        wants_relations = distilling and recipe.relation_weight > 0
+        self.projections = LastProjections(self.model) if wants_relations else None
         self.model_accepts_loss_kwargs = False  # our losses are means over the batch
 
     def compute_loss(
@@ -114,7 +132,13 @@ class TaskTrainer(Trainer):
         wants_hidden = self.distilling and recipe.hidden_weight > 0
         outputs = model(**{name: batch[name] for name in names}, output_hidden_states=wants_hidden)
         loss = task_loss(
-            recipe.kind, outputs, batch, recipe.label_smoothing, recipe.out_of_scope_weight
+            recipe.kind,
+            outputs,
+            batch,
+            recipe.label_smoothing,
+            recipe.out_of_scope_weight,
+            self.label_weights,
+            recipe.focal_gamma,
         )
         if not self.distilling:
             return loss
@@ -123,14 +147,20 @@ class TaskTrainer(Trainer):
         if wants_hidden:
             distance = hidden_loss(outputs.hidden_states[-1], batch[f"teacher_{HIDDEN}"], batch)
             loss = loss + recipe.hidden_weight * distance
+        if self.projections is not None:
+            theirs = {part: batch[f"teacher_{part}"] for part in PARTS}
+            heads = unwrapped(model).config.num_attention_heads
+            mask = batch["attention_mask"]
+            apart = relation_loss(self.projections.parts, theirs, mask, heads)
+            loss = loss + recipe.relation_weight * apart
         return loss
 
-    def create_optimizer(self, *arguments: Any) -> Any:
-        if self.optimizer is None and self.recipe.head_learning_rate:
-            decaying = set(self.get_decay_parameter_names(self.model))
-            groups = parameter_groups(self.model, self.recipe, decaying)
-            self.optimizer = torch.optim.AdamW(groups, fused=True)
-        return super().create_optimizer(*arguments)
+    def _label_weights(self) -> Tensor | None:
+        if not self.recipe.class_weights:
+            return None
+        counts = label_counts(self.features, self.model.config.num_labels)
+        weights = label_weights(self.recipe.class_weights, counts)
+        return torch.tensor(weights, dtype=torch.float32, device=device_of(self.model))
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -144,25 +174,12 @@ class TaskTrainer(Trainer):
         return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return similar_lengths(self, train_dataset)
-
-
-def parameter_groups(model: Any, recipe: Recipe, decaying: set[str]) -> list[dict[str, Any]]:
-    """Trainable parameters by two questions: pretrained or new, with weight decay or without."""
-    prefix = f"{unwrapped(model).base_model_prefix}."
-    groups: dict[tuple[bool, bool], list[Any]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            new = prefix not in name
-            groups.setdefault((new, name in decaying), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": recipe.head_learning_rate if new else recipe.learning_rate,
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-        }
-        for (new, decays), parameters in groups.items()
-    ]
+        if self.recipe.sampling != "balanced":
+            return similar_lengths(self, train_dataset)
+        counts = label_counts(self.features, self.model.config.num_labels)
+        shares = row_shares(self.features, counts)
+        plain = similar_lengths(self, train_dataset)
+        return BalancedLengths(plain.batch_size, plain.lengths, shares, plain.seed)
 
 
 def fit(
@@ -172,7 +189,7 @@ def fit(
     out: Path,
     scorer: Scorer,
     pad_id: int,
-    teacher_outputs: TeacherOutputs | None = None,
+    teacher_outputs: Taught | None = None,
     progress: bool = True,
 ) -> Fit:
     """Train `model` in place on `features` and leave it at its best dev score."""
@@ -183,6 +200,7 @@ def fit(
         recipe,
         scorer,
         teacher_outputs is not None,
+        features,
         model=model,
         args=arguments,
         train_dataset=Windows(features),
@@ -219,7 +237,8 @@ def train(trainer: Trainer, recipe: Recipe, out: Path, epoch_tokens: int) -> Fit
 
 def callbacks(recipe: Recipe) -> list[TrainerCallback]:
     stop = [EarlyStoppingCallback(recipe.patience)] if recipe.patience else []
-    return [ScoreTheEnd(), *stop]
+    unfreeze = [Unfreeze(recipe)] if recipe.strategy == "gradual" else []
+    return [ScoreTheEnd(), *unfreeze, *stop]
 
 
 def similar_lengths(trainer: Trainer, dataset: Any = None) -> SimilarLengths:
@@ -270,7 +289,7 @@ def _collate(
     features: Sequence[Feature],
     pad_id: int,
     inputs: Sequence[str],
-    teacher_outputs: TeacherOutputs | None,
+    teacher_outputs: Taught | None,
     indices: Sequence[int],
 ) -> dict[str, Tensor]:
     taught = [teacher_outputs[i] for i in indices] if teacher_outputs is not None else None

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.features import OUTSIDE
+from training.features import OUTSIDE, UNLABELLED
+from training.imbalance import one_label_loss, several_labels_loss
 
 Batch = Mapping[str, Tensor]
 MASKED = -1e4  # instead of -inf: a difference of two masked logits must stay a number
@@ -25,10 +26,13 @@ def task_loss(
     batch: Batch,
     label_smoothing: float = 0.0,
     out_of_scope_weight: float = 0.0,
+    label_weights: Tensor | None = None,
+    focal_gamma: float = 0.0,
 ) -> Tensor:
     """Cross-entropy with the labels; binary where several labels or sentences are chosen.
 
     out_of_scope_weight: of the undecidedness that is asked for where the target is OUTSIDE
+    label_weights: (labels,) of a classifier; focal_gamma: see `training.imbalance`
     """
     if kind == "question-answering":
         start = functional.cross_entropy(_masked(outputs.start_logits, batch), batch["starts"])
@@ -40,17 +44,24 @@ def task_loss(
         return functional.binary_cross_entropy_with_logits(
             scores[known], batch["sentence_labels"][known]
         )
-    labels, logits = batch["targets"], outputs.logits.float()
+    labels, logits = labelled(batch["targets"], outputs.logits.float())
     if labels.dtype == torch.float32:
-        return functional.binary_cross_entropy_with_logits(logits, labels)
+        if not len(labels):
+            return logits.sum()  # of nothing: 0, with a gradient
+        return several_labels_loss(logits, labels, label_weights, focal_gamma)
     inside = labels != OUTSIDE
-    # A sum over no rows instead of a mean: a batch may hold none of one sort.
-    loss = functional.cross_entropy(
-        logits[inside], labels[inside], label_smoothing=label_smoothing, reduction="sum"
-    ) / inside.sum().clamp(min=1)
+    loss = one_label_loss(
+        logits[inside], labels[inside], label_weights, focal_gamma, label_smoothing
+    )
     if out_of_scope_weight and not inside.all():
         loss = loss + out_of_scope_weight * decidedness(logits[~inside])
     return loss
+
+
+def labelled(targets: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Both without the rows that only a teacher has judged."""
+    known = targets != UNLABELLED if targets.ndim == 1 else targets[:, 0] != UNLABELLED
+    return (targets, logits) if known.all() else (targets[known], logits[known])
 
 
 def decidedness(logits: Tensor) -> Tensor:
@@ -86,6 +97,8 @@ def distillation_loss(kind: str, outputs: Any, batch: Batch, temperature: float)
         return functional.mse_loss(scores[known], teacher_scores[known])
     student_logits = outputs.logits.float()
     teacher_logits = batch["teacher_logits"]
+    # A teacher that knows fewer classes, the first ones, teaches those (Li & Hoiem 2016).
+    student_logits = student_logits[:, : teacher_logits.shape[1]]
     if batch["targets"].dtype == torch.float32:
         soft = torch.sigmoid(teacher_logits / temperature)
         loss = functional.binary_cross_entropy_with_logits(student_logits / temperature, soft)

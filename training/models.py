@@ -19,6 +19,7 @@ from services.tasks.base import Outputs
 from services.tasks.kinds import KINDS
 from services.windows import Window
 from training.features import to_tensors
+from training.pooling import CONFIG_KEY, mean_pooled
 from training.recipe import Recipe
 
 AUTO_CLASSES: dict[str, Any] = {
@@ -46,10 +47,13 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 LAYER = re.compile(r"^(?P<head>.*?\b(?:layer|layers|block))\.(?P<number>\d+)\.(?P<tail>.+)$")
 
 
-def load_model(kind: str, folder: Path, labels: Sequence[str] = (), **config: Any) -> Any:
+def load_model(
+    kind: str, folder: Path, labels: Sequence[str] = (), pooling: str = "", **config: Any
+) -> Any:
     """The checkpoint in `folder` with the head of its kind; a new head starts from the seed.
 
     Given labels, a head of another size (a base that was a classifier before) is made anew.
+    pooling: what a classifier reads, see `training.pooling`; empty: as the checkpoint says
     """
     if kind == "sequence-classification" and labels:
         config["num_labels"] = len(labels)
@@ -59,12 +63,23 @@ def load_model(kind: str, folder: Path, labels: Sequence[str] = (), **config: An
     if kind in OUTPUTS:  # whatever the base was trained for before
         config["num_labels"] = OUTPUTS[kind]
     transformers.logging.set_verbosity_error()  # "some weights are new" is the point here
-    return AUTO_CLASSES[kind].from_pretrained(folder, dtype=torch.float32, **config)
+    made = AUTO_CLASSES[kind]
+    if kind == "sequence-classification":
+        known = transformers.AutoConfig.from_pretrained(folder)
+        if pooling or getattr(known, CONFIG_KEY, ""):
+            setattr(known, CONFIG_KEY, pooling or getattr(known, CONFIG_KEY))
+            made = mean_pooled(transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(known)])
+            for key in [key for key in config if hasattr(known, key)]:
+                setattr(known, key, config.pop(key))
+            config["config"] = known
+    return made.from_pretrained(folder, dtype=torch.float32, **config)
 
 
 def training_options(folder: Path, recipe: Recipe) -> dict[str, Any]:
     """What `recipe` changes in the config of the model in `folder`, for `load_model`."""
     options: dict[str, Any] = {}
+    if recipe.pooling:
+        options["pooling"] = recipe.pooling
     if recipe.attention:
         options["attn_implementation"] = recipe.attention
     if recipe.dropout is not None:
@@ -89,14 +104,18 @@ def start_at_frequencies(model: Any, frequencies: Sequence[float]) -> None:
     Otherwise the first epoch of a model with many rare labels goes into learning that they are rare
     (Lin et al. 2017, section 4.1).
     """
-    layers = [
-        module
-        for module in unwrapped(model).modules()
-        if isinstance(module, nn.Linear) and module.out_features == len(frequencies)
-    ]
     shares = torch.tensor(frequencies).clamp(1e-4, 1 - 1e-4)
     with torch.no_grad():
-        layers[-1].bias.copy_(torch.log(shares / (1 - shares)))
+        classifier_of(model, len(frequencies)).bias.copy_(torch.log(shares / (1 - shares)))
+
+
+def classifier_of(model: Any, labels: int) -> nn.Linear:
+    """The last layer that has one output for each label."""
+    return [
+        module
+        for module in unwrapped(model).modules()
+        if isinstance(module, nn.Linear) and module.out_features == labels
+    ][-1]
 
 
 def model_inputs(model: nn.Module) -> list[str]:

@@ -29,7 +29,7 @@ def refuse_several(what: str) -> None:
     if processes() > 1:
         raise UsageError(
             f"{what} runs in one process; torchrun started {processes()}.",
-            "Start it without torchrun; encoders alone are trained in several processes.",
+            "Start it without torchrun; steps of encoders alone are shared by several.",
         )
 
 

@@ -23,7 +23,13 @@ from services.errors import UsageError
 RECIPES = Path(__file__).parent / "recipes"
 KINDS = ("sequence-classification", "question-answering", "sentence-extraction", "seq2seq")
 DERIVATIONS = ("", "principal-sentences")
-STRATEGIES = ("head", "full", "lora", "scratch")
+STRATEGIES = (
+    *("head", "full", "lora", "scratch"),
+    *("last_n", "gradual", "discriminative", "reinit_top", "two_stage"),
+    *("prototypes", "contrastive"),
+)
+OF_ONE_LABEL = ("prototypes", "contrastive")  # strategies that tell classes apart by distances
+WITH_A_HEAD = ("head", "two_stage")
 ATTENTIONS = ("", "eager", "sdpa")
 CROSS_ATTENTIONS = ("copied", "random")
 CHOICES = {
@@ -32,6 +38,10 @@ CHOICES = {
     "strategy": STRATEGIES,
     "attention": ATTENTIONS,
     "cross_attention": CROSS_ATTENTIONS,
+    "pooling": ("", "mean"),
+    "schedule": ("", "linear", "slanted_triangular"),
+    "class_weights": ("", "balanced", "effective"),
+    "sampling": ("", "balanced"),
 }
 LEAST_WINDOW = 16  # tokens; below it special tokens and overlap leave no room for text
 LEAST = {
@@ -51,10 +61,26 @@ LEAST = {
     "test_rows": 0,
     "weight_decay": 0,
     "hidden_weight": 0,
+    "relation_weight": 0,
     "out_of_scope_weight": 0,
+    "examples_per_class": 0,
+    "focal_gamma": 0,
+    "last_layers": 1,
+    "layer_decay": 1,
+    "reinit_layers": 1,
 }
-SHARES = ("alpha", "dropout", "label_smoothing", "lora_dropout", "null_ratio", "warmup_ratio")
-ABOVE_ZERO = ("epochs", "learning_rate", "temperature")
+SHARES = (
+    *("alpha", "dropout", "label_smoothing", "lora_dropout", "null_ratio", "warmup_ratio"),
+    "unfreeze_ratio",
+)
+ABOVE_ZERO = ("epochs", "head_epochs", "learning_rate", "temperature")
+OF_CLASSIFIERS = ("class_weights", "examples_per_class", "focal_gamma", "pooling", "sampling")
+# Younger than some checkpoints: where they are not set, their digest stays as it was.
+YOUNGER = (
+    *("extra_data", "derive", "relation_weight", "unlabelled"),
+    *("class_weights", "examples_per_class", "focal_gamma", "head_epochs", "last_layers"),
+    *("layer_decay", "pooling", "reinit_layers", "sampling", "schedule", "unfreeze_ratio"),
+)
 TASK_OF_KIND = {
     "sequence-classification": "classify",
     "question-answering": "qa",
@@ -96,12 +122,21 @@ class Recipe:
     null_ratio: qa: questions without an answer added per question, each with another paragraph of
         the same article
     train_rows, dev_rows, test_rows: use at most that many (0: all), drawn by data_seed
+    examples_per_class: train on at most that many rows of each label (0: all), drawn by data_seed;
+        the rows of a smaller number are among those of a larger one
     data_seed: draws rows, cuts splits and makes null questions (empty: like `seed`); fixed, it lets
         trainings with other seeds learn from and be scored on the same rows
     summary_sentences: sentences in a summary when the summarizer is evaluated (0: as many as the
         row has key sentences)
-    strategy: head (only the new layers), full, lora, or scratch: the shape of the base with random
-        weights, the control that says what the transfer is worth
+    strategy: what moves, and from where; see `training.strategies` for all of them
+    last_layers: last_n: how many layers move besides the head
+    unfreeze_ratio: gradual: the share of the training after which all layers move
+    layer_decay: discriminative, gradual: each layer learns that many times slower than the one
+        above it (Howard & Ruder 2018: 2.6)
+    reinit_layers: reinit_top: how many of the last layers start from random weights
+    head_epochs: two_stage: epochs of its first stage, on cached features
+    pooling: mean: a classifier reads the mean of a text's last hidden states instead of what its
+        architecture reads, mostly the first token; see `training.pooling`
     decoder_layers: seq2seq on an encoder base: the layers of it that a decoder is grown from, in
         that order (empty: the base is an encoder-decoder); see `training.grow`
     cross_attention: of a grown decoder: copied from the self-attention of the same layer, or random
@@ -109,6 +144,12 @@ class Recipe:
     freeze_embeddings: full: keep token, position and type embeddings as they are
     head_learning_rate: of the layers that the base does not have (0: like the others); new layers
         can bear more than pretrained ones
+    schedule: of the rates: linear, slanted_triangular (empty: linear; slanted for the strategies
+        that were published with it); both rise over warmup_ratio first
+    class_weights: balanced: labels count by the inverse of how frequent they are; effective: by
+        that of their effective number of rows (Cui et al. 2019); see `training.imbalance`
+    focal_gamma: rows count less the surer the model is of them (Lin et al. 2017: 2; 0: all alike)
+    sampling: balanced: rows are drawn so that all labels are equally frequent
     max_steps: stop after that many optimizer steps (0: `epochs` decides)
     batch_size: windows per step and process; accumulate: steps per update
     evaluations: times per training that the dev set is scored and a checkpoint is kept
@@ -123,6 +164,10 @@ class Recipe:
     temperature, alpha: distill: soft targets at that temperature count alpha, the labels 1 - alpha
         (Hinton et al. 2015)
     hidden_weight: distill: weight of the distance between the last hidden states
+    relation_weight: distill: weight of the distance between the relations of queries, keys and
+        values in the last layer (Wang et al. 2021)
+    unlabelled: distill a classifier: texts that the teacher alone teaches, besides the rows: a file
+        or data set (a column `text`, labels are ignored), or "derived": damaged copies of the rows
     """
 
     name: str
@@ -147,6 +192,7 @@ class Recipe:
     multi_label: bool = False
     calibration_data: str = ""
     null_ratio: float = 0.0
+    examples_per_class: int = 0
     train_rows: int = 0
     dev_rows: int = 0
     test_rows: int = 0
@@ -155,6 +201,12 @@ class Recipe:
     max_target_tokens: int = 64
     stride: int = 32
     strategy: str = "full"
+    last_layers: int = 2
+    unfreeze_ratio: float = 0.5
+    layer_decay: float = 2.6
+    reinit_layers: int = 1
+    head_epochs: float = 20.0
+    pooling: str = ""
     decoder_layers: list[int] = field(default_factory=list)
     cross_attention: str = "copied"
     new_tokens: list[str] = field(default_factory=list)
@@ -168,9 +220,13 @@ class Recipe:
     accumulate: int = 1
     learning_rate: float = 1e-4
     head_learning_rate: float = 0.0
+    schedule: str = ""
     warmup_ratio: float = 0.06
     weight_decay: float = 0.01
     label_smoothing: float = 0.0
+    class_weights: str = ""
+    focal_gamma: float = 0.0
+    sampling: str = ""
     evaluations: int = 4
     patience: int = 0
     bf16: bool = False
@@ -183,6 +239,8 @@ class Recipe:
     temperature: float = 2.0
     alpha: float = 0.7
     hidden_weight: float = 0.0
+    relation_weight: float = 0.0
+    unlabelled: str = ""
 
     @property
     def task(self) -> str:
@@ -207,8 +265,10 @@ class Recipe:
         content = {**asdict(self), "data": "", "start": bool(self.start)}
         content["calibration_data"] = bool(self.calibration_data)
         content["extra_data"] = sorted(self.extra_data)
-        for key in ("extra_data", "derive"):  # younger than some checkpoints, whose digest stays
-            if not content[key]:
+        content["unlabelled"] = Path(self.unlabelled).name
+        unset = asdict(Recipe(self.name, self.kind))
+        for key in YOUNGER:
+            if content[key] in (unset[key], []):
                 del content[key]
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
@@ -328,6 +388,26 @@ def _wrong_choices(values: Mapping[str, Any]) -> list[str]:
     return faults + _wrong_together(values)
 
 
+def _wrong_for_kind(values: Mapping[str, Any]) -> list[str]:
+    """What only classifiers have, in other kinds; and strategies that know texts by distances."""
+    faults = []
+    kind, strategy = values.get("kind"), values.get("strategy")
+    classifier = kind == "sequence-classification"
+    for key in OF_CLASSIFIERS:
+        if values.get(key) and not classifier:
+            faults.append(f"{key} is for sequence-classification; kind is {kind!r}")
+    if strategy in OF_ONE_LABEL and not classifier:
+        faults.append(f"strategy {strategy} is for sequence-classification; kind is {kind!r}")
+    elif strategy in OF_ONE_LABEL:
+        if values.get("multi_label"):
+            faults.append(f"strategy {strategy} goes with one label per text, not multi_label")
+        if values.get("pooling") != "mean":
+            faults.append(f"strategy {strategy} compares mean embeddings: set `pooling=mean`")
+    if values.get("focal_gamma") and values.get("label_smoothing"):
+        faults.append("focal_gamma does not go with label_smoothing, which calls sure rows wrong")
+    return faults
+
+
 def _wrong_together(values: Mapping[str, Any]) -> list[str]:
     """Settings that are right alone but not with each other; defaults count."""
     faults = []
@@ -339,8 +419,9 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
     elif not seq2seq and stride * 2 > max_tokens:
         faults.append(f"stride is {stride}; expected at most half of max_tokens ({max_tokens})")
     strategy = values.get("strategy")
-    if seq2seq and strategy == "head":
-        faults.append("strategy is 'head'; seq2seq has no new head, expected full or lora")
+    if seq2seq and strategy in WITH_A_HEAD:
+        faults.append(f"strategy is {strategy!r}; seq2seq has no new head, expected full or lora")
+    faults += _wrong_for_kind(values)
     for key in ("start", "decoder_layers", "new_tokens"):
         if values.get(key) and strategy == "lora":
             faults.append(f"{key} does not go with lora: its adapter would not fit over the base")
@@ -357,6 +438,10 @@ def _wrong_together(values: Mapping[str, Any]) -> list[str]:
         )
     if values.get("derive") and values.get("kind") != "sentence-extraction":
         faults.append(f"derive is for sentence-extraction; kind is {values.get('kind')!r}")
+    if values.get("unlabelled") and values.get("kind") != "sequence-classification":
+        faults.append(f"unlabelled is for sequence-classification; kind is {values.get('kind')!r}")
+    if values.get("relation_weight") and seq2seq:
+        faults.append("relation_weight is for encoders; kind is 'seq2seq'")
     if values.get("calibration_data") and values.get("kind") != "question-answering":
         faults.append("calibration_data is for question-answering alone; others calibrate on dev")
     return faults

@@ -55,6 +55,7 @@ from training.models import (
     training_options,
     unwrapped,
 )
+from training.rates import RatesOfRecipe
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
@@ -92,15 +93,13 @@ class Pairs(Dataset[dict[str, list[int]]]):
         }
 
 
-class SummaryTrainer(Seq2SeqTrainer):
+class SummaryTrainer(RatesOfRecipe, Seq2SeqTrainer):
     """Cross-entropy of the summaries' tokens; scored on dev by the ROUGE of generated summaries."""
 
-    def __init__(
-        self, scorer: Callable[[Any], Evaluation], label_smoothing: float, **options: Any
-    ) -> None:
+    def __init__(self, recipe: Recipe, scorer: Callable[[Any], Evaluation], **options: Any) -> None:
         super().__init__(**options)
+        self.recipe = recipe
         self.scorer = scorer
-        self.label_smoothing = label_smoothing
         self.model_accepts_loss_kwargs = False  # our loss is a mean over the batch
 
     def compute_loss(
@@ -112,7 +111,8 @@ class SummaryTrainer(Seq2SeqTrainer):
             given = {name: inputs[name] for name in inputs if name != "labels"}
             outputs = model(**given, use_cache=False)
         logits = outputs.logits.float()
-        loss = functional.cross_entropy(logits, labels[known], label_smoothing=self.label_smoothing)
+        smoothing = self.recipe.label_smoothing
+        loss = functional.cross_entropy(logits, labels[known], label_smoothing=smoothing)
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(
@@ -297,8 +297,8 @@ def _fit(
         recipe, out / "steps", len(pairs), progress, make=Seq2SeqTrainingArguments
     )
     trainer = SummaryTrainer(
+        recipe,
         partial(_dev_score, tokenizer, recipe, splits["dev"]),
-        recipe.label_smoothing,
         model=model,
         args=arguments,
         train_dataset=data,

@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 from load_tests.peers.splits import Split
 from load_tests.worker import answer_lines
 from services.manifest import read_manifest
+from services.runtime import SLOW_ON_CPU
 from services.windows import spans
 
 
@@ -45,7 +46,10 @@ class Classifier:
         options = ort.SessionOptions()
         options.intra_op_num_threads = intra_op
         self.session = ort.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            str(folder / "model.onnx"),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=SLOW_ON_CPU,  # as the service does, else this would be no ceiling
         )
 
     def labels_of(self, texts: Sequence[str], batch: int) -> list[str]:

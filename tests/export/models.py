@@ -113,7 +113,7 @@ def write_checkpoint(
     role = {"role": "distilled", "parent": "2" * 64} if layers else {}
     described = description(base, kind, name, layers=list(layers), **{**role, **changes})
     torch.manual_seed(len(kind) + len(layers))
-    model = load_model(kind, base, described.labels)
+    model = load_model(kind, base, described.labels, described.pooling)
     model = build_student(model, layers) if layers else model
     spread(model, change)
     return save(folder, model, described)

@@ -12,8 +12,9 @@ from peft import LoraConfig, get_peft_model
 from export.adapter import pack, read_card, read_record, unpack
 from services.errors import ArtifactError, TransferError
 from tests.export.models import description, save, write_checkpoint, write_mlm_base
+from training.layers import head_names
 from training.models import build_student, load_model
-from training.strategies import PEFT_TASKS, head_names
+from training.strategies.freezing import PEFT_TASKS
 
 KINDS = ("sequence-classification", "question-answering", "sentence-extraction")
 IDS = torch.tensor([[2, 45, 350, 61, 788, 90, 3]])
@@ -55,6 +56,18 @@ def test_a_full_model_comes_back(bases, tmp_path, family, kind):
     adapter, again = round_trip(checkpoint, tmp_path)
     assert (outputs_of(kind, again) - outputs_of(kind, checkpoint)).abs().max() < 0.02
     assert read_record(adapter)["method"] == "int8"
+
+
+@pytest.mark.parametrize("family", ["bert", "bert-mlm", "distilbert"])
+@pytest.mark.parametrize("layers", [(), (0, 2)])
+def test_a_mean_pooled_classifier_comes_back(bases, tmp_path, family, layers):
+    kind = "sequence-classification"
+    checkpoint = write_checkpoint(
+        tmp_path / "c", bases[family], kind, layers=layers, pooling="mean"
+    )
+    _, again = round_trip(checkpoint, tmp_path)
+    assert type(load_model(kind, again)) is type(load_model(kind, checkpoint))
+    assert (outputs_of(kind, again) - outputs_of(kind, checkpoint)).abs().max() < 0.1
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnxruntime
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from export.to_onnx import graph_names, to_onnx
@@ -35,7 +36,36 @@ def test_an_encoder_is_one_graph_and_a_tokenizer(bases, tmp_path):
         ["input_ids", "attention_mask"],
         ["last_hidden_state"],
     )
-    assert (folder / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_a_mean_pooled_classifier_is_one_graph_that_says_what_torch_says(family, bases, tmp_path):
+    base, kind = bases[family], "sequence-classification"
+    model = load_model(kind, base, ["a", "b", "c"], "mean")
+    spread(model, 0.1)
+    to_onnx(model, kind, base / "tokenizer.json", tmp_path)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    ids = torch.tensor([[2, 45, 350, 61, 3], [2, 45, 3, 0, 0]])
+    mask = (ids > 0).long()
+    feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": ids * 0}
+    taken = {node.name: feeds[node.name].numpy() for node in session.get_inputs()}
+    with torch.inference_mode():
+        expected = model(**feeds).logits.numpy()
+    assert abs(session.run(["logits"], taken)[0] - expected).max() < 1e-4
+
+
+def test_the_stored_tokenizer_neither_cuts_nor_pads(bases, tmp_path):
+    base = bases["bert"]
+    cutting = Tokenizer.from_file(str(base / "tokenizer.json"))
+    cutting.enable_truncation(4)
+    cutting.enable_padding(length=8)
+    cutting.save(str(tmp_path / "cutting.json"))
+    model = load_model("zero-shot", base)
+    folder = to_onnx(model, "zero-shot", tmp_path / "cutting.json", tmp_path / "out")
+    stored = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert stored.get_vocab() == cutting.get_vocab()
+    assert len(stored.encode("a b c d e f").ids) == 8
+    assert len(stored.encode("a").ids) == 3
 
 
 def test_length_and_number_of_windows_are_free(bases, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from load_tests.open_loop import Connection, drive, http_request
+from load_tests.open_loop import Connection, Generator, drive, http_request
 from load_tests.server import Server, free_port, started
 from tests.load_tests.conftest import tiny_command
 
@@ -61,6 +62,19 @@ def test_refusals_are_failures(tiny_server: Server) -> None:
     seen = drive(plan(tiny_server, path="/summarize", rate=20.0))
     assert seen["failures"] == {"status 429": 10}
     assert seen["achieved"] == 0.5
+
+
+def test_a_connection_that_is_closed_while_idle_is_no_failure(tiny_server: Server) -> None:
+    """Servers close what was idle for some seconds; the next request has another connection."""
+    address = urlsplit(tiny_server.url)
+    generator = Generator(address.hostname or "", address.port or 0, 3)
+    for key in list(generator._selector.get_map().values()):
+        key.data.sock.shutdown(socket.SHUT_RDWR)
+    request = http_request("h", "/classify", {"text": "a"})
+    generator.run([request], [0.2 + number / 50 for number in range(10)])
+    generator.close()
+    assert len(generator.latencies_ms) == 10
+    assert generator.failures == {}
 
 
 def test_a_stalled_server_is_charged_for_all_that_were_due_meanwhile() -> None:

@@ -25,6 +25,7 @@ def test_the_course_and_the_peak_of_a_process_are_kept() -> None:
     assert times == sorted(times)
     assert sampler.peak_mb > max(TAKE_MB, 0.7 * held_mb)
     assert 0 < sampler.p95_mb <= sampler.peak_mb
+    assert all(sample.threads == 1 and sample.fds >= 3 for sample in sampler.samples[:-1])
 
 
 def test_a_process_that_is_gone_weighs_nothing() -> None:

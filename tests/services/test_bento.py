@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 
 from tests.services.conftest import Store
 from tests.services.server import ROOT, environment, serving
@@ -81,13 +80,28 @@ def test_a_bento_holds_the_service_and_nothing_else(bento: Path, tmp_path: Path)
     assert list(source.rglob("*.pyc")) == []
 
 
-def test_its_packages_are_pinned_and_are_those_of_the_tests() -> None:
-    from importlib.metadata import version
+def test_its_packages_are_pinned_by_hash_and_are_those_of_the_tests(
+    bento: Path, tmp_path: Path
+) -> None:
+    from importlib.metadata import PackageNotFoundError, version
 
-    packages = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["python"]["packages"]
-    for package in packages:
-        name, _, pinned = package.partition("==")
-        assert version(name) == pinned, package
+    env = environment(tmp_path / "home")
+    bentoml("import", str(bento), env=env, cwd=tmp_path)
+    place = (tmp_path / "home" / "bentos" / "transfer-service").glob("*/env/python")
+    text = (next(place) / "requirements.txt").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip()]
+    bare = [line for line in lines if "--hash=sha256:" not in line]
+    assert bare == [f"bentoml=={version('bentoml')}"]  # BentoML's own, beside the one with hashes
+    wrong = {}
+    for line in lines:
+        name, _, pinned = line.split()[0].rstrip(";").partition("==")
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            continue  # of another system
+        if installed != pinned:
+            wrong[name] = pinned, installed
+    assert wrong == {}
 
 
 def test_building_without_a_lock_says_what_to_run(checkout: Path, tmp_path: Path) -> None:

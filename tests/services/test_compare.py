@@ -17,11 +17,17 @@ def summary(*starts: int) -> dict[str, Any]:
     return {"sentences": [{"start": start, "end": start + 5} for start in starts]}
 
 
+def label(name: str, abstained: bool = False) -> dict[str, Any]:
+    return {"label": name, "abstained": abstained}
+
+
 @pytest.mark.parametrize(
     ("task", "one", "other", "expected"),
     [
-        ("classify", {"label": "a"}, {"label": "a"}, 1),
-        ("classify", {"label": "a"}, {"label": "b"}, 0),
+        ("classify", label("a"), label("a"), 1),
+        ("classify", label("a"), label("b"), 0),
+        ("classify", label("a", abstained=True), label("b", abstained=True), 1),
+        ("classify", label("a", abstained=True), label("a"), 0),
         ("classify", {"label": "a", "chosen": ["a", "b"]}, {"label": "b", "chosen": ["b"]}, 0.5),
         ("classify", {"label": "a", "chosen": []}, {"label": "b", "chosen": []}, 1),
         ("qa", qa("in Paris"), qa("in Paris"), 1),
@@ -40,6 +46,6 @@ def test_agreement(task: str, one: dict[str, Any], other: dict[str, Any], expect
 
 
 def test_agreement_is_the_mean_over_items_that_count() -> None:
-    first = [{"label": "a"}, {"label": "b"}, {"error": {}}]
-    other = [{"label": "a"}, {"label": "c"}, {"error": {}}]
+    first = [label("a"), label("b"), {"error": {}}]
+    other = [label("a"), label("c"), {"error": {}}]
     assert agreement("classify", first, other) == 0.5

@@ -117,6 +117,39 @@ def test_a_time_that_is_none_is_refused(engine: Engine, time: str) -> None:
     assert "expected whole milliseconds" in response.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("unable to perform operation on <TCPTransport>; the handler is closed", False), ("x", True)],
+)
+@pytest.mark.parametrize("path", ["/livez", "/classify"])
+def test_a_client_that_has_reset_its_connection_is_no_defect(
+    engine: Engine, path: str, fault: str, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """uvloop refuses to write then; uvicorn would log a trace for each of them."""
+    engine.fleet.load()
+    body = b'{"text": "send"}'
+    sent = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        if sent:
+            return sent.pop()
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        raise RuntimeError(fault)
+
+    method = "GET" if path == "/livez" else "POST"
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "path": path, "method": method, "headers": headers}
+    asked = Edge(None, lambda: engine)(scope, receive, send)
+    if told:
+        with pytest.raises(RuntimeError, match="x"):
+            asyncio.run(asked)  # type: ignore[arg-type]
+    else:
+        asyncio.run(asked)  # type: ignore[arg-type]
+        assert not caplog.records
+
+
 def test_a_defect_is_500_with_the_uniform_body_and_no_detail(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from services.lifecycle import _Draining, _Second
+from services.lifecycle import _Draining, _Second, look_often
 from tests.services.conftest import Store
 from tests.services.server import Server, environment, serving
 
@@ -107,6 +107,24 @@ def test_a_worker_that_dies_is_replaced(store: Store, tmp_path: Path) -> None:
         assert answer.status_code == 200
         [other] = psutil.Process(server.process.pid).children()
         assert other.pid != worker.pid
+
+
+def test_the_supervisor_looks_after_its_workers_every_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """BentoML gives its arbiter ten seconds; what it makes after the hook has one."""
+    from bentoml._internal.utils import circus
+
+    made: list[dict[str, Any]] = []
+
+    class Recording:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            made.append(kwargs)
+
+    monkeypatch.setattr(circus, "Arbiter", Recording)
+    look_often()
+    circus.create_standalone_arbiter([])
+    assert [one["check_delay"] for one in made] == [1.0]
 
 
 def test_a_second_signal_ends_the_draining(monkeypatch: pytest.MonkeyPatch) -> None:

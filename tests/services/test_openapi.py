@@ -57,6 +57,31 @@ def test_every_example_is_answered_as_the_document_says(
         check(spec, answer, response.json())
 
 
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("/classify", {"text": " "}),
+        ("/classify", {"text": "a", "labels": ["b", "b"]}),
+        ("/classify", {"text": "a", "labels": ["b"], "model": "intent"}),
+        ("/classify", {"text": "a", "model": "zeroshot"}),
+        ("/qa", {"question": "a", "context": ["b"], "paired": True}),
+        ("/summarize", {"text": ["a"], "stream": True}),
+        ("/compare", {"task": "classify", "input": {"text": "a", "variant": "full"}}),
+        ("/compare", {"task": "summarize", "input": {"text": "a", "stream": True}}),
+        ("/compare", {"task": "qa", "input": {"text": "a"}}),
+        ("/compare", {"task": "classify", "input": {"text": "a"}, "variants": ["full", "full"]}),
+        ("/hf/question-answering", {"inputs": {"question": " ", "context": "a"}}),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused_by_document_and_service(
+    client: httpx.Client, spec: dict[str, Any], route: str, body: dict[str, Any]
+) -> None:
+    request = spec["paths"][route]["post"]["requestBody"]["content"]["application/json"]
+    with pytest.raises(jsonschema.ValidationError):
+        check(spec, request["schema"], body)
+    assert client.post(route, json=body).status_code == 422
+
+
 def test_the_other_answers_are_as_the_document_says(client: httpx.Client) -> None:
     spec = client.get("/docs.json").json()
     check(spec, {"$ref": "#/components/schemas/ModelsAnswer"}, client.get("/models").json())

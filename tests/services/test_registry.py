@@ -18,6 +18,7 @@ from services.registry import (
     check_tag,
     check_variant,
     default_variant,
+    load_task,
     packaged,
     read_lock,
     select,
@@ -56,6 +57,12 @@ def refused(folder: Path, words: str) -> str:
 
 def test_a_whole_variant_is_loaded(folder: Path) -> None:
     assert check_variant(folder).model == "intent"
+
+
+def test_variants_with_one_tokenizer_share_it_in_memory(folder: Path, tmp_path: Path) -> None:
+    other = tiny.write_variant(tmp_path / "other", variant="full-int8")
+    first, second = (load_task(check_variant(path), path) for path in (folder, other))
+    assert first.tokenizer is second.tokenizer
     assert Runtime.load(folder).key == "intent/full"
 
 
@@ -117,7 +124,7 @@ def test_a_graph_that_is_none_is_refused(folder: Path) -> None:
     files = describe_files(folder)
     manifest["files"] = [{"path": f.path, "sha256": f.sha256, "bytes": f.bytes} for f in files]
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert "model.onnx" in refused(folder, "cannot be loaded")
+    assert "model.onnx" in refused(folder, "cannot be read as a graph")
 
 
 def test_a_graph_with_nan_weights_is_refused(tmp_path: Path) -> None:
@@ -127,7 +134,7 @@ def test_a_graph_with_nan_weights_is_refused(tmp_path: Path) -> None:
     vectors[2] = np.nan
     table.CopyFrom(numpy_helper.from_array(vectors, table.name))
     assert isinstance(graph, onnx.ModelProto)
-    refused(tiny.write_variant(tmp_path / "variant", graph=graph), "not finite")
+    refused(tiny.write_variant(tmp_path / "variant", graph=graph), "weights that are NaN")
 
 
 def test_a_manifest_that_its_tag_does_not_name_is_refused(folder: Path) -> None:

@@ -167,3 +167,35 @@ def test_a_field_that_is_named_twice_is_refused(kind: type[Any], body: bytes) ->
 )
 def test_texts_that_look_like_fields_are_texts(body: bytes) -> None:
     assert decode_request(body, ClassifyRequest).text == json.loads(body)["text"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (ClassifyRequest, b'{"text": "a", "top_k": 3.0}'),
+        (CompareRequest, b'{"task": "classify", "input": {"text": "a", "top_k": 3e0}}'),
+        (SummarizeRequest, b'{"text": "a", "generation": {"num_beams": 2.0}}'),
+    ],
+)
+def test_a_whole_number_may_be_written_with_a_point(kind: type[Any], body: bytes) -> None:
+    """JSON has one type of number; JSON Schema takes 3.0 for an integer."""
+    decode_request(body, kind)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"text": "a", "top_k": 3.5}',
+        b'{"text": "a", "top_k": 1e300}',
+        b'{"text": 3.0}',
+        b'{"text": "a", "top_k": 0.0}',
+    ],
+)
+def test_other_numbers_stay_wrong(body: bytes) -> None:
+    with pytest.raises(InvalidError):
+        decode_request(body, ClassifyRequest)
+
+
+def test_a_field_that_is_named_twice_is_refused_with_such_numbers_too() -> None:
+    with pytest.raises(MalformedError, match="twice"):
+        decode_request(b'{"text": "a", "top_k": 3.0, "top_k": 2.0}', ClassifyRequest)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.services import tiny
 from tests.services.conftest import Store
+from tests.services.mutations import MISPUBLISHED
 from tests.services.server import ROOT, end, environment, free_port, serving
 
 
@@ -78,6 +79,19 @@ def test_a_broken_variant_never_gets_ready(tmp_path: Path, damage: str) -> None:
     assert code == 1, output
     assert len(lines) == 1, output
     assert named.get(damage, "model.onnx") in lines[0]
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    "name", ["NaN in the vector of one word", "a temperature of 0", "another model's name in it"]
+)
+def test_what_was_published_wrong_ends_the_service(tmp_path: Path, name: str) -> None:
+    """`test_corruption` has all the others, in process."""
+    write, named = MISPUBLISHED[name]
+    home, lock, _ = own_store(tmp_path, write(tmp_path / "variant"))
+    code, output = serve_and_wait_for_the_end(environment(home, lock))
+    [line] = [line for line in output.splitlines() if line.startswith("transfer: ")]
+    assert code == 1 and named in line, output
     assert "Traceback" not in output
 
 

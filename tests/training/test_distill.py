@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from tests.training.tiny_data import tickets, write_jsonl
 from training import distill as module
 from training import teacher as teacher_module
 from training.checkpoint import read_description
-from training.distill import distill
+from training.distill import distill, distilled_dev_score
+from training.finetune import finetune
 from training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]
@@ -179,6 +181,63 @@ def test_a_student_moves_whole_whatever_moved_in_its_teacher(
     assert train["parameters_trained"] == train["parameters"] - still
 
 
+def test_texts_without_labels_join_the_rows_and_the_control_takes_as_many_steps(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    texts = [{"text": f"where is the parcel number {i}", "label": "never read"} for i in range(20)]
+    path = write_jsonl(tmp_path / "more.jsonl", texts)
+    plain = make_recipe("intent", student_layers=[0], max_steps=0, epochs=1)
+    recipe = replace(plain, unlabelled=str(path))
+    found = {}
+    for name, one in (("plain", plain), ("more", recipe)):
+        found[name] = metrics(distill(one, teachers("intent", "bert"), tmp_path / name, False))
+    steps = {name: one["train"]["steps"] for name, one in found.items()}
+    assert steps["more"] == steps["plain"] + 2 or steps["more"] == steps["plain"] + 3
+    assert found["more"]["train"]["rows"] == found["plain"]["train"]["rows"]
+    assert found["more"]["distillation"]["without_teacher"]["steps"] == steps["more"]
+
+
+def test_several_teachers_teach_their_mean(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    first = teachers("intent", "bert")
+    second = finetune(make_recipe("intent", "bert", seed=8, max_steps=3), tmp_path / "b", False)
+    recipe = make_recipe("intent", student_layers=[0, 2], max_steps=3, alpha=1.0)
+    weights = {}
+    for name, several in (("one", [first]), ("twice", [first, first]), ("two", [first, second])):
+        out = distill(recipe, several, tmp_path / name, False, control=False)
+        weights[name] = load_file(out / "model.safetensors")
+        assert metrics(out)["distillation"]["teachers"] == len(several)
+    same = max((weights["one"][n] - weights["twice"][n]).abs().max() for n in weights["one"])
+    other = max((weights["one"][n] - weights["two"][n]).abs().max() for n in weights["one"])
+    assert same < 2e-3 < other
+
+
+def test_the_relation_loss_moves_a_student(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    weights = []
+    changes = {"student_layers": [0, 3], "max_steps": 3, "evaluations": 1}
+    for weight in (0.0, 5.0):
+        recipe = make_recipe("reader", **changes, relation_weight=weight)
+        out = distill(recipe, teachers("reader", "bert"), tmp_path / f"{weight}", False, False)
+        weights.append(load_file(out / "model.safetensors"))
+    name = "bert.encoder.layer.1.attention.self.key.weight"
+    assert not torch.equal(weights[0][name], weights[1][name])
+
+
+def test_the_dev_score_of_a_student_is_that_of_its_checkpoint(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = make_recipe("intent", student_layers=[0, 2], max_steps=4)
+    teacher = teachers("intent", "bert")
+    score = distilled_dev_score(recipe, teacher, tmp_path / "trials" / "1")
+    out = distill(recipe, teacher, tmp_path / "out", False, control=False)
+    assert score == metrics(out)["train"]["dev_best"]
+    assert (tmp_path / "trials" / "teacher").is_dir()
+    assert not (tmp_path / "trials" / "1" / "metrics.json").exists()
+
+
 # What is refused
 
 
@@ -228,3 +287,15 @@ def test_a_finished_student_is_refused(
         distill(
             make_recipe("intent", **LAYERS), teachers("intent", "bert"), students("intent", "bert")
         )
+
+
+def test_several_teachers_have_a_mean_of_their_outputs_alone(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    both = [teachers("intent", "bert")] * 2
+    recipe = make_recipe("intent", student_layers=[0], hidden_weight=1.0)
+    with pytest.raises(UsageError, match="2 teachers and hidden_weight or relation_weight"):
+        distill(recipe, both, tmp_path / "out", False)
+    recipe = make_recipe("intent", student_layers=[0])
+    with pytest.raises(UsageError, match="has other labels or another base than"):
+        distill(recipe, [both[0], teachers("intent", "distilbert")], tmp_path / "out", False)

@@ -19,12 +19,7 @@ from training.data import load_data
 from training.evaluate import evaluate
 from training.features import features
 from training.finetune import class_names, finetune, trainable_rows
-from training.fit import (
-    SimilarLengths,
-    last_checkpoint,
-    parameter_groups,
-    training_arguments,
-)
+from training.fit import SimilarLengths, last_checkpoint, training_arguments
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe
 from training.strategies import apply_strategy
@@ -76,6 +71,11 @@ def metrics(folder: Path) -> dict[str, Any]:
         {"max_steps": 8},  # the kill is in the second epoch
         {"max_steps": 4, "accumulate": 2},
         {"max_steps": 4, "strategy": "lora"},
+        {"max_steps": 8, "strategy": "gradual", "unfreeze_ratio": 1.0},
+        {"max_steps": 4, "strategy": "head"},
+        {"max_steps": 4, "strategy": "two_stage", "head_epochs": 2.0},
+        {"max_steps": 4, "strategy": "contrastive", "pooling": "mean", "out_of_scope_weight": 0.0},
+        {"max_steps": 8, "sampling": "balanced", "class_weights": "effective"},
     ],
     ids=str,
 )
@@ -287,17 +287,3 @@ def test_batches_are_of_similar_length_and_differ_by_epoch() -> None:
         for i in range(0, 2000, 8)
     ]
     assert sum(spreads) / len(spreads) < 5
-
-
-def test_new_layers_may_learn_faster_than_pretrained_ones(tiny_bert: Path) -> None:
-    model = load_model("sequence-classification", tiny_bert, ["a", "b"])
-    recipe = Recipe(
-        name="x", kind="sequence-classification", learning_rate=1e-4, head_learning_rate=1e-3
-    )
-    groups = parameter_groups(model, recipe, decaying={"classifier.weight"})
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    rates = {names[id(p)]: (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
-    assert rates["classifier.weight"] == (1e-3, 0.01)
-    assert rates["classifier.bias"] == (1e-3, 0.0)
-    assert {rate for name, rate in rates.items() if name.startswith("bert.")} == {(1e-4, 0.0)}
-    assert len(rates) == len(names)

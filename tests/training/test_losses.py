@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.features import OUTSIDE
+from training.features import OUTSIDE, UNLABELLED
 from training.losses import (
     decidedness,
     distillation_loss,
@@ -231,3 +231,36 @@ def test_a_batch_may_hold_texts_outside_alone() -> None:
     loss.backward()
     assert logits.grad is not None
     assert logits.grad[0, 0] > 0  # the label that it was sure of loses
+
+
+def test_rows_that_only_a_teacher_has_judged_count_for_the_soft_targets_alone() -> None:
+    out, kind = outputs(1, "one"), "sequence-classification"
+    batch = batch_of("one", outputs(2, "one"))
+    batch["targets"] = torch.tensor([2, UNLABELLED])
+    expected = functional.cross_entropy(out.logits[:1], batch["targets"][:1])
+    assert torch.isclose(task_loss(kind, out, batch, out_of_scope_weight=1.0), expected)
+    whole = distillation_loss(kind, out, batch, 2.0)
+    assert torch.isclose(whole, soft_targets(out.logits, batch["teacher_logits"], 2.0))
+    batch["targets"] = torch.full((2,), UNLABELLED)
+    assert task_loss(kind, out, batch) == 0.0
+
+
+def test_several_labels_of_rows_that_only_a_teacher_has_judged() -> None:
+    out, kind = outputs(1, "several"), "sequence-classification"
+    batch = batch_of("several", outputs(2, "several"))
+    batch["targets"] = torch.stack([batch["targets"][0], torch.full((3,), float(UNLABELLED))])
+    expected = functional.binary_cross_entropy_with_logits(out.logits[:1], batch["targets"][:1])
+    assert torch.isclose(task_loss(kind, out, batch), expected)
+    batch["targets"][0] = UNLABELLED
+    assert task_loss(kind, out, batch) == 0.0
+
+
+def test_a_teacher_of_fewer_classes_teaches_those() -> None:
+    """Learning without forgetting (Li & Hoiem 2016): the new classes have nothing to be near to."""
+    student = SimpleNamespace(logits=torch.randn(2, 5, requires_grad=True))
+    teacher = torch.randn(2, 3)
+    batch = {"targets": torch.tensor([4, 0]), "teacher_logits": teacher}
+    loss = distillation_loss("sequence-classification", student, batch, 2.0)
+    assert torch.isclose(loss, soft_targets(student.logits[:, :3], teacher, 2.0))
+    (gradient,) = torch.autograd.grad(loss, student.logits)
+    assert gradient[:, 3:].abs().max() == 0.0

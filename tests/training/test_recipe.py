@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+import hashlib
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.errors import UsageError
-from training.recipe import RECIPES, TASK_OF_KIND, Recipe, load_recipe, parse_recipe
+from training.recipe import RECIPES, TASK_OF_KIND, YOUNGER, Recipe, load_recipe, parse_recipe
 
 PRESETS = sorted(RECIPES.glob("*.yaml"))
 LEAST = {"name": "x", "kind": "sequence-classification"}
@@ -62,7 +64,7 @@ def test_a_key_that_is_no_text_is_an_unknown_key() -> None:
         ({"epochs": "many"}, "epochs: 'many' does not fit"),
         ({"student_layers": "0"}, "student_layers"),
         ({"kind": "poetry"}, "kind is 'poetry'; expected one of sequence-classification"),
-        ({"strategy": "magic"}, "strategy is 'magic'; expected one of head, full, lora, scratch"),
+        ({"strategy": "magic"}, "strategy is 'magic'; expected one of head, full, lora, scratch,"),
         ({"batch_size": 0}, "batch_size is 0; expected at least 1"),
         ({"max_steps": -1}, "max_steps is -1; expected at least 0"),
         ({"alpha": 1.5}, "alpha is 1.5; expected 0 to 1"),
@@ -89,6 +91,30 @@ def test_a_key_that_is_no_text_is_an_unknown_key() -> None:
         ({"decoder_layers": [0]}, "decoder_layers is for seq2seq; kind is 'sequence-class"),
         ({"new_tokens": ["a"]}, "new_tokens is for seq2seq"),
         ({"cross_attention": "none"}, "cross_attention is 'none'; expected one of copied, random"),
+        ({"last_layers": 0}, "last_layers is 0; expected at least 1"),
+        ({"layer_decay": 0.5}, "layer_decay is 0.5; expected at least 1"),
+        ({"unfreeze_ratio": 2}, "unfreeze_ratio is 2.0; expected 0 to 1"),
+        ({"head_epochs": 0}, "head_epochs is 0.0; expected more than 0"),
+        ({"schedule": "cosine"}, "schedule is 'cosine'; expected one of linear, slanted_triang"),
+        ({"sampling": "odd"}, "sampling is 'odd'; expected one of balanced"),
+        ({"class_weights": "odd"}, "class_weights is 'odd'; expected one of balanced, effective"),
+        ({"focal_gamma": -1}, "focal_gamma is -1.0; expected at least 0"),
+        (
+            {"focal_gamma": 2, "label_smoothing": 0.1},
+            "focal_gamma does not go with label_smoothing",
+        ),
+        ({"kind": "question-answering", "pooling": "mean"}, "pooling is for sequence-class"),
+        ({"kind": "seq2seq", "examples_per_class": 3}, "examples_per_class is for sequence-class"),
+        ({"kind": "seq2seq", "strategy": "two_stage"}, "seq2seq has no new head"),
+        ({"strategy": "prototypes"}, "prototypes compares mean embeddings: set `pooling=mean`"),
+        (
+            {"strategy": "contrastive", "pooling": "mean", "multi_label": True},
+            "contrastive goes with one label per text, not multi_label",
+        ),
+        (
+            {"kind": "sentence-extraction", "strategy": "contrastive"},
+            "contrastive is for sequence-classification; kind is 'sentence-extraction'",
+        ),
         ({"name": ""}, "name is missing"),
     ],
 )
@@ -179,6 +205,15 @@ def test_the_digest_depends_on_everything_else(key: str) -> None:
     other[type(None)] = 0.3
     changed = not value if isinstance(value, bool) else other[type(value)]
     assert replace(recipe, **{key: changed}).digest != recipe.digest
+
+
+def test_younger_keys_leave_older_digests_as_they_were() -> None:
+    """Checkpoints keep the digest that they were trained with, before these keys were known."""
+    recipe = load_recipe("intent")
+    content = {**asdict(recipe), "data": "", "start": False, "calibration_data": False}
+    old = {key: value for key, value in content.items() if key not in YOUNGER}
+    encoded = msgspec.json.encode(old, order="sorted")
+    assert recipe.digest == hashlib.sha256(encoded).hexdigest()
 
 
 def test_extra_data_counts_by_its_name_and_not_by_its_place() -> None:

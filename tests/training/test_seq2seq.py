@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,8 @@ def trainer(
     arguments = training_arguments(recipe, tmp_path, 2, False, make=Seq2SeqTrainingArguments)
     collate = DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=NO_TOKEN)
     made = SummaryTrainer(
+        recipe,
         lambda model: None,
-        0.0,
         model=model,
         args=arguments,
         train_dataset=data,
@@ -182,7 +183,7 @@ def test_labels_are_smoothed_over_real_tokens(
     trainer: tuple[Any, dict[str, torch.Tensor]],
 ) -> None:
     made, batch = trainer
-    made.label_smoothing = 0.3
+    made.recipe = replace(made.recipe, label_smoothing=0.3)
     scores = torch.log_softmax(made.model(**batch).logits, dim=-1)
     known = batch["labels"] != NO_TOKEN
     right = scores[known].gather(1, batch["labels"][known][:, None]).mean()

@@ -17,7 +17,8 @@ from training import teacher as module
 from training.data import LabelledText, Question
 from training.features import Feature, features
 from training.models import TorchRunner, load_model
-from training.teacher import HIDDEN, teacher_outputs
+from training.relations import PARTS, LastProjections
+from training.teacher import HIDDEN, Ensemble, Joined, Taught, teacher_outputs
 
 TEXTS = ["the red lamp", "water", "a key on the front of the machine"]
 NEAR = 2e-3  # kept as float16
@@ -117,3 +118,49 @@ def test_half_written_outputs_are_not_read(
     done.unlink()
     teacher_outputs(model, "sequence-classification", "id", made, 0, tmp_path)
     assert runs == [3, 3]
+
+
+@pytest.mark.parametrize("base", ["bert", "distilbert"])
+def test_queries_keys_and_values_are_those_of_the_last_layer(
+    base: str, bases: dict[str, Path], tokenizer: TextTokenizer, tmp_path: Path
+) -> None:
+    teacher = load_model("sequence-classification", bases[base], ["a", "b", "c"])
+    made, kind = labelled(tokenizer), "sequence-classification"
+    known = teacher_outputs(teacher, kind, "id", made, 0, tmp_path, relations=True)
+    kept = LastProjections(teacher)
+    with torch.no_grad():
+        teacher.eval()(input_ids=torch.tensor([made[2].window.input_ids]))
+    for part in PARTS:
+        assert known[2][part].shape == (len(made[2].window), 32)
+        assert np.abs(known[2][part] - kept.parts[part][0].numpy()).max() < NEAR
+    assert not teacher.training
+
+
+class Said:
+    """A teacher that has its outputs at hand."""
+
+    def __init__(self, *logits: Any) -> None:
+        self.outputs = [{"logits": np.array(one, np.float32)} for one in logits]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.outputs[index]
+
+
+def test_joined_parts_are_one_after_the_other() -> None:
+    joined = Joined([Said([1.0], [2.0]), Said([3.0])], [2, 1])
+    assert [float(joined[i]["logits"][0]) for i in range(3)] == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_an_ensemble_is_the_mean_of_softened_probabilities(temperature: float) -> None:
+    one, other = [2.0, 0.0, -1.0], [0.0, 3.0, 1.0]
+    members: list[Taught] = [Said(one), Said(other)]
+    kind = "sequence-classification"
+    found = torch.tensor(Ensemble(members, kind, False, temperature)[0]["logits"])
+    parts = [torch.softmax(torch.tensor(x) / temperature, -1) for x in (one, other)]
+    assert torch.allclose(torch.softmax(found / temperature, -1), sum(parts) / 2, atol=1e-6)
+    found = torch.tensor(Ensemble(members, kind, True, temperature)[0]["logits"])
+    parts = [torch.sigmoid(torch.tensor(x) / temperature) for x in (one, other)]
+    assert torch.allclose(torch.sigmoid(found / temperature), sum(parts) / 2, atol=1e-6)
+    scores = Ensemble(members, "sentence-extraction", False, temperature)[0]["logits"]
+    assert scores.tolist() == [1.0, 1.5, 0.0]

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+import training.recipe
+from services.errors import UsageError
 from training.models import load_model, unwrapped
 from training.recipe import Recipe
-from training.strategies import apply_strategy, head_names
+from training.strategies import STRATEGIES, apply_strategy, head_names
 
 KINDS = ["sequence-classification", "question-answering", "sentence-extraction"]
 IDS = torch.randint(5, 900, (4, 9), generator=torch.Generator().manual_seed(3))
@@ -63,6 +65,48 @@ def test_full_with_frozen_embeddings_moves_everything_else(base: Path, kind: str
     model = apply_strategy(load(base, kind), recipe(kind, "full", freeze_embeddings=True))
     expected = {name for name, _ in model.named_parameters() if ".embeddings." not in name}
     assert moved(model) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layers", [1, 3, 4])
+def test_last_n_moves_the_last_layers_and_the_head(base: Path, kind: str, layers: int) -> None:
+    model = apply_strategy(load(base, kind), recipe(kind, "last_n", last_layers=layers))
+    kept = [f".layer.{number}." for number in range(4 - layers)]
+    expected = {
+        name
+        for name, _ in model.named_parameters()
+        if ".embeddings." not in name and not any(part in name for part in kept)
+    }
+    assert moved(model) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_reinit_top_draws_the_last_layers_anew_and_moves_all(
+    base: Path, kind: str, layers: int
+) -> None:
+    plain, model = load(base, kind), load(base, kind)
+    torch.manual_seed(5)
+    model = apply_strategy(model, recipe(kind, "reinit_top", reinit_layers=layers))
+    ours, theirs = model.state_dict(), plain.state_dict()
+    fresh = tuple(f".layer.{3 - number}." for number in range(layers))
+    for name, tensor in theirs.items():
+        if name.endswith("weight") and "orm" not in name:  # norms start at 1 in either
+            new = any(part in name for part in (*fresh, "pooler", "classifier", "qa_outputs"))
+            assert torch.equal(ours[name], tensor) is not new, name
+    assert moved(model) == {n for n, _ in model.named_parameters() if ".embeddings." not in n}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "key"), [("last_n", "last_layers"), ("reinit_top", "reinit_layers")]
+)
+def test_more_layers_than_there_are_is_refused(base: Path, strategy: str, key: str) -> None:
+    with pytest.raises(UsageError, match=rf"{key} is 5; the base has 4 layers"):
+        apply_strategy(load(base, KINDS[0]), recipe(KINDS[0], strategy, **{key: 5}))
+
+
+def test_a_recipe_can_name_every_strategy_and_no_other() -> None:
+    assert set(training.recipe.STRATEGIES) == set(STRATEGIES)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,96 @@
+"""What trains: train, distill, seeds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from commands import places
+from commands.base import number, settings_of, show, verb
+from commands.studies import tell
+from commands.trials import folders_of
+
+
+def add(verbs: Any) -> None:
+    train = verb(verbs, "train", run_train, "fine-tune a recipe")
+    train.add_argument("recipe", help="a preset or a YAML file")
+    train.add_argument(
+        "settings", nargs="*", metavar="key=value", help="out=DIR, data=PATH, any key"
+    )
+
+    distill = verb(verbs, "distill", run_distill, "distill a student from a teacher checkpoint")
+    distill.add_argument("recipe", help="a preset or a YAML file")
+    distill.add_argument(
+        "settings", nargs="*", metavar="key=value", help="teacher=DIR[,DIR], out=DIR, any key"
+    )
+    distill.add_argument(
+        "--no-control", action="store_true", help="skip the same student without its teacher"
+    )
+
+    seeds = verb(verbs, "seeds", run_seeds, "train a recipe and its student with several seeds")
+    seeds.add_argument("recipe", help="a preset or a YAML file")
+    seeds.add_argument(
+        "settings", nargs="*", metavar="key=value", help="seeds=3, out=DIR, data=PATH, any key"
+    )
+
+
+def run_train(options: argparse.Namespace) -> None:
+    from training.finetune import finetune
+    from training.processes import is_first
+    from training.recipe import load_recipe
+
+    own, keys = settings_of(options.settings, "out")
+    recipe = load_recipe(options.recipe, keys)
+    out = Path(own.get("out") or places.CHECKPOINTS / recipe.name)
+    finetune(recipe, out, sys.stderr.isatty(), cache=places.WORK / "features", tell=tell)
+    if is_first():
+        show_metrics(options, out)
+
+
+def run_distill(options: argparse.Namespace) -> None:
+    from training.distill import distill
+    from training.recipe import load_recipe
+
+    own, keys = settings_of(options.settings, "out", "teacher")
+    recipe = load_recipe(options.recipe, keys)
+    teachers = folders_of(own.get("teacher") or str(places.CHECKPOINTS / recipe.name))
+    out = Path(own.get("out") or places.CHECKPOINTS / f"{recipe.name}-distilled")
+    distill(recipe, teachers, out, sys.stderr.isatty(), control=not options.no_control)
+    show_metrics(options, out)
+
+
+def show_metrics(options: argparse.Namespace, checkpoint: Path) -> None:
+    metrics = json.loads((checkpoint / "metrics.json").read_text(encoding="utf-8"))
+    test, train = metrics["test"], metrics["train"]
+    lines = [
+        f"{checkpoint}: {test['metric']} {test['value']:.4f} "
+        f"[{test['ci_low']:.4f}, {test['ci_high']:.4f}] on {test['n']} test rows",
+        f"{train['wall_time_s']:.0f} s, {train['tokens_per_s']} tokens/s",
+    ]
+    if plain := metrics.get("distillation", {}).get("without_teacher"):
+        won = (
+            "distillation won" if metrics["distillation"]["distillation_won"] else "it did not win"
+        )
+        lines.append(f"the same student without its teacher: {plain['value']:.4f} ({won})")
+    show(options, {"checkpoint": str(checkpoint), **metrics}, "\n".join(lines))
+
+
+def run_seeds(options: argparse.Namespace) -> None:
+    from export.results import write_tables
+    from training.recipe import load_recipe
+    from training.seeds import run_seeds
+
+    own, keys = settings_of(options.settings, "seeds", "out")
+    name = load_recipe(options.recipe, keys).name
+    out = Path(own.get("out") or places.CHECKPOINTS / "seeds" / name)
+    count = number("seeds", own.get("seeds", "3"))
+    entry = run_seeds(options.recipe, keys, count, out, progress=sys.stderr.isatty())
+    write_tables()
+    lines = [
+        f"{part}: {entry['metric']} {found['mean']:.4f}, std {found['std']:.4f}"
+        for part, found in entry["parts"].items()
+    ]
+    show(options, {name: entry}, "\n".join(lines))

@@ -1,0 +1,121 @@
+"""The head of a request: bounded in bytes and in time, and refused as everything else is.
+
+uvicorn bounds neither: a header that never ends keeps its connection, and all that was sent of it,
+for ever; and it answers what is no HTTP in plain text. Put in place of uvicorn's own by
+`use_bounded_heads`, before a server is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from random import getrandbits
+from typing import Any
+
+from uvicorn.protocols.http import auto
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.errors import TransferError
+from services.reply import JSON, error_reply
+
+HEAD_BYTES = 65_536
+
+
+class HeadError(TransferError):
+    """A head that is too large, too slow, or none."""
+
+    code = "malformed_http"
+    status = 400
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. head_timeout_s: a head that takes longer to arrive is refused with 408."""
+
+    head_timeout_s = 10.0
+    _in_head = True
+    _head_bytes = 0  # received since the last request was complete
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes:
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(
+                    HeadError(
+                        f"The header is larger than {HEAD_BYTES} bytes.",
+                        "Send less of it; texts belong into the body.",
+                        code="header_too_large",
+                        status=431,
+                    )
+                )
+            elif self._timer is None:
+                self._start_timer()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_head, self._head_bytes = True, 0
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP."""
+        self._refuse(HeadError("This is not an HTTP request.", "Send HTTP/1.1."))
+
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(self.head_timeout_s, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if not self._head_bytes:
+            self.transport.close()
+            return
+        self._refuse(
+            HeadError(
+                f"The header had not arrived after {self.head_timeout_s:g} s.",
+                "Send it faster.",
+                code="slow_header",
+                status=408,
+            )
+        )
+
+    def _refuse(self, error: HeadError) -> None:
+        """Say why and close; only close when an earlier request's answer is on its way."""
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            request_id = f"{getrandbits(64):016x}"
+            body = error_reply(error, request_id).body
+            status = HTTPStatus(error.status)
+            lines = (
+                f"HTTP/1.1 {status.value} {status.phrase}",
+                f"content-type: {JSON}",
+                f"content-length: {len(body)}",
+                f"x-request-id: {request_id}",
+                "connection: close",
+            )
+            self.transport.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+        self.transport.close()
+
+
+def use_bounded_heads() -> None:
+    """From now on uvicorn's servers in this process speak so."""
+    auto.AutoHTTPProtocol = BoundedProtocol

@@ -1,0 +1,93 @@
+"""Strategies that are a choice of parameters: which of them move, and which start anew."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from peft import LoraConfig, TaskType, get_peft_model
+
+from services.errors import UsageError
+from training.layers import depth, head_names, layer_groups
+from training.recipe import Recipe
+
+PEFT_TASKS = {
+    "sequence-classification": TaskType.SEQ_CLS,
+    "question-answering": TaskType.QUESTION_ANS,
+    "sentence-extraction": TaskType.TOKEN_CLS,
+    "seq2seq": TaskType.SEQ_2_SEQ_LM,
+}
+
+
+def head(model: Any, recipe: Recipe) -> Any:
+    """Feature extraction: the pretrained part stays as it is."""
+    model.base_model.requires_grad_(False)
+    pooler = getattr(model.base_model, "pooler", None)
+    if pooler is not None:  # part of the head: between the encoder and the classifier
+        pooler.requires_grad_(True)
+    return model
+
+
+def full(model: Any, recipe: Recipe) -> Any:
+    """Everything moves, but for the embeddings when the recipe freezes them."""
+    if recipe.freeze_embeddings:
+        embeddings = getattr(model.base_model, "embeddings", None) or model.get_input_embeddings()
+        embeddings.requires_grad_(False)
+    return model
+
+
+def last_n(model: Any, recipe: Recipe) -> Any:
+    """The head and the last `last_layers` layers move."""
+    groups = layer_groups(model)
+    _refuse_too_many("last_layers", recipe.last_layers, model)
+    moving = {name for names in groups[-1 - recipe.last_layers :] for name in names}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in moving)
+    return model
+
+
+def lora(model: Any, recipe: Recipe) -> Any:
+    """Low-rank changes of all linear layers (Hu et al. 2022), by `peft`; the head moves whole."""
+    config = LoraConfig(
+        task_type=PEFT_TASKS[recipe.kind],
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules="all-linear",
+        # An adapter without them could not be put over the base again: they start at random.
+        modules_to_save=None if recipe.kind == "seq2seq" else head_names(model),
+    )
+    return get_peft_model(model, config)
+
+
+def scratch(model: Any, recipe: Recipe) -> Any:
+    """The base's weights drawn anew; a head that no base brings along is new already."""
+    fresh = type(model)(copy.deepcopy(model.config))
+    prefix = f"{model.base_model_prefix}."
+    if recipe.kind != "seq2seq":
+        new = {k: v for k, v in model.state_dict().items() if not k.startswith(prefix)}
+        fresh.load_state_dict(new, strict=False)
+    if model.can_generate():
+        fresh.generation_config = copy.deepcopy(model.generation_config)
+    return fresh
+
+
+def reinit_top(model: Any, recipe: Recipe) -> Any:
+    """The last `reinit_layers` layers and the pooler start anew, then all moves as in `full`.
+
+    The top of a base is the most special to what it was pretrained for (Zhang et al. 2021).
+    """
+    _refuse_too_many("reinit_layers", recipe.reinit_layers, model)
+    groups = layer_groups(model)
+    fresh = {name for names in groups[-1 - recipe.reinit_layers :] for name in names}
+    for path, module in model.named_modules():
+        own = [f"{path}.{name}" for name, _ in module.named_parameters(recurse=False)]
+        if own and set(own) <= fresh:
+            model._init_weights(module)
+    return full(model, recipe)
+
+
+def _refuse_too_many(key: str, count: int, model: Any) -> None:
+    most = depth(model)
+    if count > most:
+        raise UsageError(f"{key} is {count}; the base has {most} layers.", f"Set `{key}={most}`.")
