@@ -48,7 +48,8 @@ default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 cgroup_manager = "cgroupfs"
 runtime = "runc"
 """
-MM = ("--variant=minbase", "--dpkgopt=path-exclude=/usr/share/doc/*")
+# Debian's slim images leave the same out.
+LEFT_OUT = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
 ASK = """\
 import json, os, sys, urllib.error, urllib.request
 def ask(path, body=None, key=""):
@@ -149,7 +150,16 @@ def build(work: Path) -> dict[str, float]:
 def stand_in(work: Path, image: str, packages: str) -> None:
     """A Debian with its Python, that trusts what this machine trusts."""
     tar, context = work / "base.tar", work / "base"
-    run(work, "mmdebstrap", "-q", *MM, f"--include={packages}", "bookworm", str(tar))
+    run(
+        work,
+        "mmdebstrap",
+        "-q",
+        "--variant=minbase",
+        *LEFT_OUT,
+        f"--include={packages}",
+        "bookworm",
+        str(tar),
+    )
     run(work, "podman", "import", "-q", str(tar), f"{image}-bare")
     tar.unlink()
     context.mkdir(exist_ok=True)
