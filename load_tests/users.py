@@ -33,6 +33,7 @@ class TaskUser(FastHttpUser):
     connection_timeout = 5.0
     task_name: ClassVar[str] = ""
     pacing: ClassVar[ClosedLoop | OpenLoop] = ClosedLoop()
+    headers: ClassVar[dict[str, str]] = HEADERS
     _requests: ClassVar[itertools.cycle[tuple[bytes, int]] | None] = None
 
     @classmethod
@@ -42,6 +43,11 @@ class TaskUser(FastHttpUser):
             (json.dumps(body).encode(), expected_results(cls.task_name, body)) for body in bodies
         ]
         cls._requests = itertools.cycle(ready)
+
+    @classmethod
+    def use_key(cls, key: str) -> None:
+        """Send an API key with every request; none when it is empty."""
+        cls.headers = {**HEADERS, "Authorization": f"Bearer {key}"} if key else HEADERS
 
     @classmethod
     def next_request(cls) -> tuple[bytes, int]:
@@ -59,7 +65,7 @@ class TaskUser(FastHttpUser):
         with self.client.post(
             route,
             data=data,
-            headers=HEADERS,
+            headers=self.headers,
             catch_response=True,
             context={"since": since, "texts": texts},
         ) as response:

@@ -57,15 +57,19 @@ def _labels(model: str) -> list[str] | None:
     return zero_shot_labels() if model == "zeroshot" else None
 
 
-def served(port: int, key: str) -> dict[str, list[str]]:
-    """Which models a running service has loaded, by task."""
+def loaded(port: int, key: str) -> list[dict[str, Any]]:
+    """The rows of `GET /models` for what a running service has loaded."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/models", headers={"Authorization": f"Bearer {key}"}
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
-        rows = [row for row in json.load(answer)["models"] if row["loaded"]]
+        return [row for row in json.load(answer)["models"] if row["loaded"]]
+
+
+def served(port: int, key: str) -> dict[str, list[str]]:
+    """Which models a running service has loaded, by task."""
     found: dict[str, list[str]] = {}
-    for row in rows:
+    for row in loaded(port, key):
         found.setdefault(row["task"], []).append(row["model"])
     return {task: sorted(set(names)) for task, names in found.items()}
 

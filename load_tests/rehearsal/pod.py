@@ -26,7 +26,7 @@ import psutil
 from load_tests.memory import tree_pss_mb
 from load_tests.rehearsal.manifests import Container, PodSpec, Probe
 from load_tests.server import ROOT, ServerError, free_port, tail
-from services.settings import LOCK_NAME, PLANS_NAME
+from services.settings import LOCK_NAME
 
 SERVICE = "services.app:Transfer"
 STORE = "/var/lib/bentoml"
@@ -181,8 +181,6 @@ def volumes(spec: PodSpec, place: Place, folder: Path) -> None:
     nested = spec.container.mounts.get(f"{STORE}/models")
     target = folder / nested[0] / nested[1] if nested else place.store / "models"
     (home / "models").symlink_to(target)
-    if (plans := place.store / PLANS_NAME).is_file():
-        shutil.copy(plans, home / PLANS_NAME)
     if spec.init:  # what the models image holds
         (folder / "image").mkdir()
         (folder / "image" / "models").symlink_to(place.store / "models")

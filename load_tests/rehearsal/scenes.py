@@ -15,11 +15,12 @@ from typing import Any
 
 from load_tests.rehearsal.envoy import Envoy
 from load_tests.rehearsal.fleet import Fleet
-from load_tests.rehearsal.load import Load, mixed, served
+from load_tests.rehearsal.load import Load, loaded, mixed, served
 from load_tests.rehearsal.manifests import Deployment, Route
 from load_tests.rehearsal.pod import Place
 
 AGAIN_S = 60.0  # a worker that was killed is back within this time
+PLANNED_S = 60.0  # and a new one has measured how its graphs are best called
 Record = dict[str, Any]
 
 
@@ -150,19 +151,35 @@ def weighted(stage: Stage, seconds: float) -> Record:
 
 
 def alone(stage: Stage, seconds: float) -> Record:
-    """One pod under load on its own: the memory that its manifest must ask for.
+    """One pod on its own, from its plans to its load: the memory that its manifest must ask for.
 
-    Beside others of its kind it shares pages with them and would seem smaller.
+    A new pod first measures how its graphs are best called (`services.plan`), which takes more than
+    serving does. Beside others of its kind it shares pages with them and would seem smaller.
     """
     (deployment,) = stage.deployments
     with running(replace(stage, deployments=[replace(deployment, replicas=1)])) as now:
         fleet = now.fleets[deployment.service]
-        with now.load as load, fleet.memory():
-            time.sleep(seconds)
+        with fleet.memory():
+            _wait_planned(fleet)
+            planned_mb = fleet.peak_pss_mb
+            with now.load as load:
+                time.sleep(seconds)
         env = deployment.pod.container.env
         return {
             "variants": env["TRANSFER_VARIANTS"],
             "threads": int(env["TRANSFER_THREADS"]),
+            "planning_pss_mb": round(planned_mb, 1),
             "peak_pss_mb": round(fleet.peak_pss_mb, 1),
             **load.seen,
         }
+
+
+def _wait_planned(fleet: Fleet) -> None:
+    """Until the only pod has a plan for each of its variants."""
+    until = time.monotonic() + PLANNED_S
+    while time.monotonic() < until:
+        rows = loaded(fleet.pods[0].port, fleet.place.key)
+        if all((row.get("plan") or {}).get("windows_per_s", 1.0) for row in rows):
+            return
+        time.sleep(0.5)
+    raise TimeoutError(f"{fleet.pods[0].name} had no plans after {PLANNED_S:.0f} s")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from services.settings import Settings
-from tests.k8s.conftest import Overlay, Workload, rendered
+from tests.k8s.conftest import ROOT, Overlay, Workload, rendered
+
+REHEARSAL = ROOT / "docs" / "results" / "rehearsal.json"
 
 
 def megabytes(quantity: str) -> float:
@@ -99,6 +103,17 @@ def test_memory_is_the_measured_peak_with_a_fifth_more(serving: Overlay) -> None
     for server in serving.servers:
         requested = megabytes(server.container["resources"]["requests"]["memory"])
         assert 1.2 * peak_mb(server) <= requested <= 1.5 * peak_mb(server)
+
+
+def test_the_peak_is_what_the_rehearsal_measured(serving: Overlay) -> None:
+    measured = json.loads(REHEARSAL.read_text(encoding="utf-8"))["memory"]["result"]
+    for server in serving.servers:
+        found = measured.get(f"{serving.name}/{server.name}")
+        if found is None:  # a GPU, or the same pods as another overlay's
+            assert serving.name in ("gpu-fp16", "shadow")
+            continue
+        assert found["variants"] == server.settings["TRANSFER_VARIANTS"]
+        assert peak_mb(server) == pytest.approx(found["peak_pss_mb"], rel=0.1)
 
 
 @pytest.mark.parametrize("name", ["canary", "loadtest"])

@@ -107,4 +107,4 @@ def test_keys_come_as_a_folder_from_a_secret_that_is_not_ours() -> None:
         assert file.startswith(f"{mount['mountPath']}/")
         assert "subPath" not in mount, "a file mounted alone never changes in a running pod"
         assert volume["secret"]["secretName"] == "transfer-api-keys"
-        assert "optional" not in volume["secret"], "without keys the service would be open"
+        assert volume["secret"]["optional"] is False, "without keys the service would be open"

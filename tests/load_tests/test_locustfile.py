@@ -52,6 +52,14 @@ def test_the_real_service_answers_every_example(
     assert {"/classify", "/qa", "/summarize"} <= seen.keys()
 
 
+def test_a_service_with_keys_is_asked_with_one(
+    published: Mapping[str, str], tmp_path: Path
+) -> None:
+    key = "a-key-of-the-load-test"
+    with serving([], env={**published, "TRANSFER_API_KEYS": key}) as server:
+        assert counts(server.url, tmp_path, "--api-key", key, "ClassifyUser")["/classify"] > 0
+
+
 def test_promises_decide_the_exit_code(tiny_server: Server, tmp_path: Path) -> None:
     record = tmp_path / "run.json"
     more = ["-u", "8", "-r", "100", "-t", "2s", "--scenario", "server", "--rate", "40"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from services.manifest import read_manifest
 from services.plan import PlanFile, unmeasured
 from services.runtime import CPU, CUDA, Runtime, UnavailableError, choose_provider
+from services.windows import Window
 from tests.services import tiny
 from tests.services.conftest import Store
 
@@ -60,6 +63,27 @@ def test_a_measured_plan_is_kept_and_found_again(store: Store, tmp_path: Path) -
     plans.keep(runtime.plan_key(2), plan)
     assert Runtime.load(folder, cores=2, plans=plans).plan == plan
     assert Runtime.load(folder, cores=3, plans=plans).plan == unmeasured(3, gpu=False)
+
+
+def test_the_graph_that_serves_is_not_the_one_that_is_tried(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph keeps the memory of its largest call, and the largest are those of the trials."""
+    runtime = Runtime.load(store.folders["intent/full"])
+    tried: set[int] = set()
+    trial = Runtime._trial
+
+    def remember(self: Runtime, graphs: Any, windows: Sequence[Window]) -> Any:
+        tried.add(id(graphs))
+        return trial(self, graphs, windows)
+
+    monkeypatch.setattr(Runtime, "_trial", remember)
+    plan = runtime.measure_plan(2)
+    assert len(tried) >= 1
+    assert id(runtime._graphs) not in tried
+    serving = runtime._graphs
+    runtime.follow(replace(plan, threads=runtime.plan.threads))
+    assert runtime._graphs is serving
 
 
 def test_until_it_is_measured_an_int8_window_is_run_alone(runtimes: dict[str, Runtime]) -> None:

@@ -1,0 +1,41 @@
+"""What podman is given of the overlay; `make image-check` builds and plays it."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+
+import pytest
+
+from load_tests.rehearsal import image
+from tests.k8s.conftest import rendered
+
+
+@pytest.fixture
+def kubectl() -> None:
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed; it renders the overlays")
+
+
+@pytest.mark.usefixtures("kubectl")
+def test_the_overlay_is_played_as_it_is_but_for_what_podman_cannot_do() -> None:
+    secret, settings, deployment = image.overlay(4321, "a-key-of-the-image-check")
+    assert base64.b64decode(secret["data"]["keys"]) == b"image:a-key-of-the-image-check\n"
+    (server,) = rendered("cpu-int8").servers
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    changed = {"image", "args", "ports"}
+    for name, value in server.container.items():
+        assert (container[name] == value) == (name not in changed), name
+    for name, value in server.pod.items():
+        assert name == "containers" or pod[name] == value
+    assert settings["data"] == {**server.settings, "TRANSFER_METRICS": "open"}
+
+
+def test_it_says_why_it_cannot_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(image.shutil, "which", lambda name: None if name == "podman" else name)
+    assert image.missing() == "podman is not installed"
+    monkeypatch.setattr(image.os, "geteuid", lambda: 1000)
+    assert "root" in image.missing()
+    assert image.main() == 1
