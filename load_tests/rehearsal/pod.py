@@ -67,6 +67,10 @@ class Pod:
         return self.folder / "log.txt"
 
     @property
+    def started(self) -> bool:
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid

@@ -47,8 +47,11 @@ class Running:
 
 
 @contextmanager
-def running(stage: Stage) -> Iterator[Running]:
-    """All pods of a stage are ready and listed for as long as the block runs."""
+def running(stage: Stage, memory: bool = False) -> Iterator[Running]:
+    """All pods of a stage are ready and listed for as long as the block runs.
+
+    memory: keep the peak of the pods, from their first moment
+    """
     stage.folder.mkdir(parents=True)
     with ExitStack() as stack:
         envoy = stack.enter_context(Envoy(stage.route, stage.folder))
@@ -56,6 +59,8 @@ def running(stage: Stage) -> Iterator[Running]:
         for deployment in stage.deployments:
             fleet = Fleet(deployment, envoy, stage.place, stage.folder, stage.lag_s)
             stack.callback(fleet.stop)
+            if memory:
+                stack.enter_context(fleet.memory())
             fleet.scale(deployment.replicas)
             fleet.wait_listed()
             fleets[deployment.service] = fleet
@@ -151,24 +156,24 @@ def weighted(stage: Stage, seconds: float) -> Record:
 
 
 def alone(stage: Stage, seconds: float) -> Record:
-    """One pod on its own, from its plans to its load: the memory that its manifest must ask for.
+    """One pod on its own, from its start to its load: the memory that its manifest must ask for.
 
     A new pod first measures how its graphs are best called (`services.plan`), which takes more than
     serving does. Beside others of its kind it shares pages with them and would seem smaller.
     """
     (deployment,) = stage.deployments
-    with running(replace(stage, deployments=[replace(deployment, replicas=1)])) as now:
+    with running(replace(stage, deployments=[replace(deployment, replicas=1)]), True) as now:
         fleet = now.fleets[deployment.service]
-        with fleet.memory():
-            _wait_planned(fleet)
-            planned_mb = fleet.peak_pss_mb
-            with now.load as load:
-                time.sleep(seconds)
+        loaded_mb = fleet.peak_pss_mb
+        _wait_planned(fleet)
+        planned_mb = fleet.peak_pss_mb
+        with now.load as load:
+            time.sleep(seconds)
         env = deployment.pod.container.env
         return {
             "variants": env["TRANSFER_VARIANTS"],
             "threads": int(env["TRANSFER_THREADS"]),
-            "planning_pss_mb": round(planned_mb, 1),
+            "peaks_mb": {"loaded": round(loaded_mb, 1), "planned": round(planned_mb, 1)},
             "peak_pss_mb": round(fleet.peak_pss_mb, 1),
             **load.seen,
         }
