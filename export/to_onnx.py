@@ -21,6 +21,8 @@ from services.registry import TOKENIZER_NAME, graphs_of
 from services.windows import TextTokenizer
 
 OPSET = 17
+# optimum-onnx 0.1.0 with transformers 4.57: the logits of a tiny GPT-2 differed by 1.5.
+DECODERS = ("gpt2",)
 OPTIMUM_TASKS = {
     "sequence-classification": "text-classification",
     "question-answering": "question-answering",
@@ -39,7 +41,7 @@ def to_onnx(model: Any, kind: str, tokenizer_file: Path, out: Path) -> Path:
     logging.getLogger("optimum").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracer warnings about shapes; `verify` compares outputs
-        with _unchanged(model):
+        with _unchanged(model), _refused(model):
             onnx_export_from_model(
                 model.eval(),
                 out,
@@ -68,6 +70,26 @@ def _unchanged(model: Any) -> Iterator[None]:
     finally:
         for config, use_cache in before:
             config.use_cache = use_cache
+
+
+@contextmanager
+def _refused(model: Any) -> Iterator[None]:
+    """Optimum's refusal of an architecture or a task as an error in words."""
+    family = model.config.model_type
+    if family in DECODERS and not model.can_generate():
+        raise _cannot_export(family, "the graph of such a classifier answers otherwise than torch.")
+    try:
+        yield
+    except (ValueError, KeyError, NotImplementedError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise _cannot_export(family, reason) from error
+
+
+def _cannot_export(family: str, reason: str) -> TransferError:
+    return TransferError(
+        f"Optimum cannot export {family} for this job: {reason}",
+        "Use it in PyTorch (`transfer evaluate CHECKPOINT`), or train another base.",
+    )
 
 
 def _has_config(module: Any) -> bool:

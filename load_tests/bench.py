@@ -19,7 +19,6 @@ from load_tests.baseline import baseline
 from load_tests.bodies import Body, zero_shot_labels
 from load_tests.cost import PRICE_PER_HOUR, cost_per_million
 from load_tests.differences import differences
-from load_tests.energy import ABSENT
 from load_tests.environment import busy_before, environment
 from load_tests.measure import measure
 from load_tests.memory import MB
@@ -37,6 +36,7 @@ from services.errors import UsageError
 from services.manifest import Manifest, read_manifest, sha256_of
 from services.registry import VARIANTS, read_lock, variant_path
 from services.settings import Settings, prepare_bentoml
+from training.energy import ABSENT
 
 Row = dict[str, Any]
 # A model -> what `export.compare` found on labelled rows; None where there are none.

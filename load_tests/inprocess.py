@@ -18,13 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from load_tests.energy import EnergyMeter
 from load_tests.offline import THREADS
 from services.errors import TransferError
 from services.items import items_of
 from services.runtime import Runtime
 from services.schemas import TASKS, convert_request
 from services.work import work
+from training.energy import EnergyMeter
 
 Body = dict[str, Any]
 WARM_UP = 32  # texts

@@ -8,6 +8,7 @@ holds several realistic bodies for every route.
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import msgspec
@@ -289,13 +290,22 @@ def _field_names(kind: Any) -> set[str]:
     return {one.encode_name for one in kind.fields}.union(*inner)
 
 
-# As they stand in a body; a text cannot hold them, since quotes in it have a backslash before them.
-_QUOTED: dict[type[Request], list[bytes]] = {
-    kind: [f'"{name}"'.encode() for name in sorted(_field_names(msgspec.inspect.type_info(kind)))]
+def _keys(names: set[str]) -> re.Pattern[bytes]:
+    """Finds these names where a body has them as keys; no text holds one: its quotes are escaped.
+
+    One search for all: counting each of them took 60 times as long on 3 kB of text.
+    """
+    return re.compile(f'"(?:{"|".join(sorted(names))})"(?=[ \\t\\r\\n]*:)'.encode())
+
+
+_TASK_FIELDS = set().union(*(_field_names(msgspec.inspect.type_info(k)) for k in TASKS.values()))
+_KEYS: dict[type[Request], re.Pattern[bytes]] = {
+    kind: _keys(
+        _field_names(msgspec.inspect.type_info(kind))
+        | (_TASK_FIELDS if kind is CompareRequest else set())
+    )
     for kind in ROUTES.values()
 }
-_TASK_FIELDS = set().union(*(_field_names(msgspec.inspect.type_info(k)) for k in TASKS.values()))
-_QUOTED[CompareRequest] += [f'"{name}"'.encode() for name in sorted(_TASK_FIELDS)]
 
 
 def decode_request(body: bytes, kind: type[RequestType]) -> RequestType:
@@ -306,7 +316,8 @@ def decode_request(body: bytes, kind: type[RequestType]) -> RequestType:
         request = _with_whole_numbers(body, kind, error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return convert_request(_decode_surrogates(body, error), kind)
-    if b"\\u" in body or any(body.count(name) > 1 for name in _QUOTED[kind]):
+    keys = _KEYS[kind].findall(body)
+    if b"\\u" in body or len(keys) > len(set(keys)):
         json.loads(body, object_pairs_hook=_without_twice)  # msgspec takes the last of them
     request.check()
     return request

@@ -131,8 +131,15 @@ class TextTokenizer:
         return cls(tokenizer, pad_id=_pad_id(tokenizer))
 
     def save(self, path: Path) -> None:
-        """Write it as a `tokenizer.json` that neither cuts nor pads."""
+        """Write it as a `tokenizer.json` that neither cuts nor pads.
+
+        Where what pads has neither of the usual names (GPT-2), the file says so by its padding.
+        """
+        if _pad_id(self._tokenizer) != self.pad_id:
+            pad_token = self._tokenizer.id_to_token(self.pad_id)
+            self._tokenizer.enable_padding(pad_id=self.pad_id, pad_token=pad_token)
         self._tokenizer.save(str(path))
+        self._tokenizer.no_padding()
 
     def tokens(self, text: str) -> Tokens:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)

@@ -20,8 +20,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *("training.checkpoint", "training.models"),  # the format of checkpoints, their loading
         *("training.held_out", "training.decoding"),  # what judges them, and on which rows
         *("training.calibration_error", "training.weak_spots", "training.spread"),
+        "training.metrics",
     ),
-    "load_tests": ("load_tests", "services"),
+    "load_tests": ("load_tests", "services", "training.energy"),
 }
 
 

@@ -110,7 +110,7 @@ def save_bert(folder: Path) -> Path:
         max_position_embeddings=POSITIONS,
     )
     fast = hf.BertTokenizerFast(tokenizer_object=bert_tokenizer())
-    return _save(hf.BertModel, config, fast, folder)
+    return save(hf.BertModel, config, fast, folder)
 
 
 def save_distilbert(folder: Path) -> Path:
@@ -123,7 +123,7 @@ def save_distilbert(folder: Path) -> Path:
         max_position_embeddings=POSITIONS,
     )
     fast = hf.DistilBertTokenizerFast(tokenizer_object=bert_tokenizer())
-    return _save(hf.DistilBertModel, config, fast, folder)
+    return save(hf.DistilBertModel, config, fast, folder)
 
 
 def save_bart(folder: Path) -> Path:
@@ -144,7 +144,7 @@ def save_bart(folder: Path) -> Path:
         forced_eos_token_id=2,
     )
     fast = hf.BartTokenizerFast(tokenizer_object=bart_tokenizer())
-    return _save(hf.BartForConditionalGeneration, config, fast, folder)
+    return save(hf.BartForConditionalGeneration, config, fast, folder)
 
 
 def save_t5(folder: Path) -> Path:
@@ -161,7 +161,7 @@ def save_t5(folder: Path) -> Path:
         decoder_start_token_id=0,
     )
     fast = hf.T5TokenizerFast(tokenizer_object=t5_tokenizer(), extra_ids=0)
-    return _save(hf.T5ForConditionalGeneration, config, fast, folder)
+    return save(hf.T5ForConditionalGeneration, config, fast, folder)
 
 
 def save_pegasus(folder: Path) -> Path:
@@ -181,7 +181,7 @@ def save_pegasus(folder: Path) -> Path:
         forced_eos_token_id=1,
     )
     fast = hf.PegasusTokenizerFast(tokenizer_object=t5_tokenizer(), offset=0, mask_token_sent=None)
-    return _save(hf.PegasusForConditionalGeneration, config, fast, folder)
+    return save(hf.PegasusForConditionalGeneration, config, fast, folder)
 
 
 def save_grown(bert: Path, folder: Path) -> Path:
@@ -193,7 +193,7 @@ def save_grown(bert: Path, folder: Path) -> Path:
     return folder
 
 
-def _save(model_class: Any, config: Any, tokenizer: Any, folder: Path) -> Path:
+def save(model_class: Any, config: Any, tokenizer: Any, folder: Path) -> Path:
     torch.manual_seed(7)
     model_class(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -75,7 +75,22 @@ def _from_hub(base: str) -> ResolvedBase:
             base, (str(error).strip() or type(error).__name__).splitlines()[0]
         ) from error
     # The hub's cache keeps each revision in a folder named by its commit.
-    return ResolvedBase(base, folder, folder.name, _known_weights(base, folder))
+    weighed = folder if (folder / WEIGHTS).is_file() else _with_safetensors(base, folder)
+    return ResolvedBase(base, weighed, folder.name, _known_weights(base, weighed))
+
+
+def _with_safetensors(base: str, folder: Path) -> Path:
+    """Older bases have their weights as `pytorch_model.bin` alone: those are converted."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from training.convert_weights import OLD, converted
+
+    try:
+        found = Path(snapshot_download(base, revision=folder.name, allow_patterns=[OLD]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError):
+        return folder
+    return converted(found, WEIGHTS) if (found / OLD).is_file() else folder
 
 
 def _known_weights(base: str, folder: Path) -> str:

@@ -98,14 +98,14 @@ def distill(
     Raises UsageError when recipe and teacher do not fit, TransferError when `out` is finished.
     """
     refuse_finished(out)
-    refuse_several("Distillation")
+    refuse_several("transfer distill")
     folders = _folders(teachers)
     # The teacher's strategy may be another; a student moves whole, and pools as its teacher does.
     recipe = replace(recipe, strategy="full", pooling=read_description(folders[0]).pooling)
     if recipe.kind == "seq2seq":
         from training.seq2seq import distill_seq2seq
 
-        _refuse_several(recipe, folders)
+        _refuse_ensemble(recipe, folders)
         _refuse_misfit(recipe, read_description(folders[0]), folders[0])
         return distill_seq2seq(recipe, folders[0], out, progress, control)
     lesson = prepare(recipe, folders, out / TEACHER)
@@ -254,7 +254,7 @@ def _common_parent(recipe: Recipe, teachers: Sequence[Path]) -> Description:
     descriptions = [read_description(folder) for folder in teachers]
     for description, folder in zip(descriptions, teachers, strict=True):
         _refuse_misfit(recipe, description, folder)
-    _refuse_several(recipe, teachers)
+    _refuse_ensemble(recipe, teachers)
     first = descriptions[0]
     for description, folder in zip(descriptions[1:], teachers[1:], strict=True):
         if (description.labels, description.base["sha256"]) != (first.labels, first.base["sha256"]):
@@ -265,7 +265,7 @@ def _common_parent(recipe: Recipe, teachers: Sequence[Path]) -> Description:
     return first
 
 
-def _refuse_several(recipe: Recipe, teachers: Sequence[Path]) -> None:
+def _refuse_ensemble(recipe: Recipe, teachers: Sequence[Path]) -> None:
     """What only one teacher can give."""
     if len(teachers) < 2:
         return

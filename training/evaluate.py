@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rouge_score.rouge_scorer import RougeScorer
 from sklearn.metrics import f1_score, roc_auc_score
 
+from services.sentences import split_sentences
 from services.tasks.base import Encoded, Outputs
 from services.tasks.classify import Classify
 from services.tasks.generate_summary import GenerateSummary
@@ -288,7 +289,7 @@ def score_summaries(
     scorer = RougeScorer(["rouge1", "rouge2", "rougeLsum"], use_stemmer=True)
     best = []
     for row, summary in zip(rows, summaries, strict=True):
-        found = scorer.score_multi(references_of(row), summary)
+        found = scorer.score_multi(list(map(in_lines, references_of(row))), in_lines(summary))
         best.append([found[name].fmeasure for name in ("rouge1", "rouge2", "rougeLsum")])
     table = np.array(best)
     return Evaluation(
@@ -298,6 +299,11 @@ def score_summaries(
         list(summaries if answers is None else answers),
         {"rouge2": float(table[:, 1].mean()), "rougeLsum": float(table[:, 2].mean())},
     )
+
+
+def in_lines(text: str) -> str:
+    """A sentence a line: what rougeLsum compares; other ROUGE scores are the same either way."""
+    return "\n".join(text[start:end] for start, end in split_sentences(text))
 
 
 def summary_length(row: Document, sentences: int) -> int:

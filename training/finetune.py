@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, set_seed
+from transformers import set_seed
 
 from services.errors import UsageError
 from services.manifest import sha256_of
 from services.tasks.kinds import Task
-from services.windows import TextTokenizer
 from training.advice import against
 from training.baselines import baselines
 from training.bases import WEIGHTS, ResolvedBase, resolve
@@ -44,10 +43,11 @@ from training.models import (
     start_at_frequencies,
     training_options,
 )
-from training.processes import is_first, refuse_several
+from training.processes import is_main, join_processes, main_first
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import Job, apply_strategy, fit_by_strategy
+from training.tokenizers import pad_like, save_tokenizer
 
 __all__ = ["dev_scorer", "finetune"]
 
@@ -67,20 +67,21 @@ def finetune(
     a kill, it goes on from the last checkpoint.
     """
     refuse_finished(out)
+    join_processes()
     if recipe.kind == "seq2seq":
         from training.seq2seq import finetune_seq2seq
 
-        refuse_several("Training of a model that writes")
         return finetune_seq2seq(recipe, out, progress)
     base = resolve(recipe.base)
     splits = load_data(recipe)
     labels = class_names(recipe, splits)
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = save_tokenizer(base.path, out)
+    with main_first():
+        tokenizer = save_tokenizer(base.path, out)
     description = describe(recipe, base, labels)
     task = task_of(description, tokenizer)
     set_seed(recipe.seed)
-    model = starting_model(recipe, base, splits, labels)
+    model = pad_like(starting_model(recipe, base, splits, labels), tokenizer.pad_id)
     refuse_too_long(model, recipe)
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
@@ -91,7 +92,7 @@ def finetune(
     identity = base.sha256 if not recipe.start else sha256_of(Path(recipe.start) / WEIGHTS)
     job = Job(recipe, task, features(task, rows), dev, out, identity, kept, progress)
     trained = fit_by_strategy(model, job)
-    if not is_first():
+    if not is_main():
         return out
     extra = baselines(recipe, splits["test"])
     return record_checkpoint(
@@ -147,12 +148,6 @@ def class_names(recipe: Recipe, splits: Splits) -> list[str]:
     if recipe.kind != "sequence-classification":
         return []
     return label_names(splits["train"], recipe.out_of_scope)
-
-
-def save_tokenizer(source: Path, out: Path) -> TextTokenizer:
-    """Copy the base's tokenizer in its fast form, so that `tokenizer.json` is always there."""
-    AutoTokenizer.from_pretrained(source, use_fast=True).save_pretrained(out)
-    return TextTokenizer.load(out / "tokenizer.json")
 
 
 def trainable_rows(rows: Sequence[Any], recipe: Recipe) -> list[Any]:

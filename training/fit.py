@@ -28,18 +28,21 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from services.errors import UsageError
+from training.energy import EnergyMeter, energy_of
 from training.features import Feature, collate
 from training.imbalance import BalancedLengths, label_counts, label_weights, row_shares
 from training.losses import distillation_loss, hidden_loss, task_loss
 from training.models import device_of, model_inputs, unwrapped
-from training.processes import processes
+from training.processes import from_main, is_main, world_size
 from training.rates import RatesOfRecipe
 from training.recipe import Recipe
 from training.record import Fit
 from training.relations import PARTS, LastProjections, relation_loss
 from training.teacher import HIDDEN, Taught
 from training.unfreezing import Unfreeze
+from training.watching import watch
 
+ENERGY_EVERY_S = 5.0
 Scorer = Callable[[Any], tuple[str, float]]  # model -> (metric, value) on dev
 
 
@@ -74,6 +77,14 @@ class SimilarLengths(LengthGroupedSampler):
     def __iter__(self) -> Any:
         self.generator.manual_seed(self.seed + self.epoch)
         return super().__iter__()
+
+
+class AnyLengths(SimilarLengths):
+    """The same in plain random order."""
+
+    def __iter__(self) -> Any:
+        self.generator.manual_seed(self.seed + self.epoch)
+        return iter(torch.randperm(len(self.lengths), generator=self.generator).tolist())
 
 
 class ScoreTheEnd(TrainerCallback):
@@ -149,7 +160,7 @@ class TaskTrainer(RatesOfRecipe, Trainer):
             loss = loss + recipe.hidden_weight * distance
         if self.projections is not None:
             theirs = {part: batch[f"teacher_{part}"] for part in PARTS}
-            heads = unwrapped(model).config.num_attention_heads
+            heads = unwrapped(self.model).config.num_attention_heads
             mask = batch["attention_mask"]
             apart = relation_loss(self.projections.parts, theirs, mask, heads)
             loss = loss + recipe.relation_weight * apart
@@ -165,7 +176,7 @@ class TaskTrainer(RatesOfRecipe, Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        name, value = self.scorer(self.model)
+        name, value = from_main(lambda: self.scorer(self.model))
         metrics = {f"{metric_key_prefix}_{name}": value, f"{metric_key_prefix}_score": value}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -208,7 +219,10 @@ def fit(
         data_collator=batch,
         callbacks=callbacks(recipe),
     )
-    return train(trainer, recipe, out, sum(len(feature.window) for feature in features))
+    trained = train(trainer, recipe, out, sum(len(feature.window) for feature in features))
+    if trainer.projections is not None:
+        trainer.projections.close()
+    return trained
 
 
 def train(trainer: Trainer, recipe: Recipe, out: Path, epoch_tokens: int) -> Fit:
@@ -221,8 +235,9 @@ def train(trainer: Trainer, recipe: Recipe, out: Path, epoch_tokens: int) -> Fit
     _claim_steps(out / "steps", recipe, checkpoint)
     resumed = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
     started = time.monotonic()
-    if not _ended(trainer, checkpoint):
-        trainer.train(resume_from_checkpoint=checkpoint)
+    with EnergyMeter(ENERGY_EVERY_S) as meter:
+        if not _ended(trainer, checkpoint):
+            trainer.train(resume_from_checkpoint=checkpoint)
     steps = trainer.state.global_step
     seconds = time.monotonic() - started
     history = [
@@ -232,20 +247,29 @@ def train(trainer: Trainer, recipe: Recipe, out: Path, epoch_tokens: int) -> Fit
     ]
     read_now = (trainer.state.epoch or 0.0) * (steps - resumed) / max(steps, 1)
     best = max(entry["score"] for entry in history)
-    return Fit(seconds, steps, round(read_now * epoch_tokens), best, history, resumed)
+    losses = [
+        {"step": entry["step"], "loss": entry["loss"]}
+        for entry in trainer.state.log_history
+        if "loss" in entry
+    ]
+    energy = energy_of(meter, watch().country)
+    tokens = round(read_now * epoch_tokens)
+    return Fit(seconds, steps, tokens, best, history, resumed, losses, energy)
 
 
 def callbacks(recipe: Recipe) -> list[TrainerCallback]:
     stop = [EarlyStoppingCallback(recipe.patience)] if recipe.patience else []
     unfreeze = [Unfreeze(recipe)] if recipe.strategy == "gradual" else []
-    return [ScoreTheEnd(), *unfreeze, *stop]
+    return [ScoreTheEnd(), *unfreeze, *stop, *watch().callbacks]
 
 
 def similar_lengths(trainer: Trainer, dataset: Any = None) -> SimilarLengths:
     """The sampler over a dataset that has `lengths`."""
     args = trainer.args
     lengths = (trainer.train_dataset if dataset is None else dataset).lengths
-    batch = args.train_batch_size * args.gradient_accumulation_steps
+    batch = args.train_batch_size * args.gradient_accumulation_steps * world_size()
+    if not args.group_by_length:
+        return AnyLengths(batch, lengths, args.seed)
     return SimilarLengths(batch, lengths, args.seed)
 
 
@@ -275,6 +299,8 @@ def _show_progress(trainer: Trainer) -> None:
 
 def _claim_steps(steps: Path, recipe: Recipe, checkpoint: str | None) -> None:
     """Remember whose steps these are, and refuse to go on from those of another recipe."""
+    if not is_main():
+        return
     owner = steps / "recipe.sha256"
     if checkpoint and owner.is_file() and owner.read_text(encoding="utf-8") != recipe.digest:
         raise UsageError(
@@ -311,8 +337,8 @@ def training_arguments(
     make: type[TrainingArguments] = TrainingArguments,
 ) -> TrainingArguments:
     """The recipe in the Trainer's words; `windows` are what one epoch reads."""
-    a_step = recipe.batch_size * recipe.accumulate * processes()
-    per_epoch = max(1, math.ceil(windows / a_step))
+    at_once = recipe.batch_size * recipe.accumulate * world_size()
+    per_epoch = max(1, math.ceil(windows / at_once))
     steps = recipe.max_steps or math.ceil(per_epoch * recipe.epochs)
     every = max(1, math.ceil(steps / recipe.evaluations))
     return make(
@@ -339,9 +365,13 @@ def training_arguments(
         load_best_model_at_end=True,
         metric_for_best_model="score",
         greater_is_better=True,
-        logging_steps=every,
+        # A tracker's curve wants more points than there are scorings.
+        logging_steps=max(1, every // 10) if watch().report_to else every,
         logging_strategy="steps",
-        report_to=[],
+        group_by_length=recipe.group_by_length,
+        report_to=list(watch().report_to),
+        logging_dir=str(folder.parent / "runs"),
+        run_name=recipe.name,
         seed=recipe.seed,
         data_seed=recipe.seed,
         disable_tqdm=not progress,

@@ -29,6 +29,7 @@ NEEDED: dict[str, list[tuple[str, ...]]] = {
     "sentence-extraction": [("sentences", "text")],
     "seq2seq": [("text", "sentences"), ("references",)],
 }
+HIDDEN_LABEL = -1  # of test rows whose labels are not public
 SHARD = re.compile(r"-\d+-of-\d+$")  # how the hub numbers the parts of one split
 
 
@@ -86,8 +87,11 @@ def _choose(raw: Mapping[str, list[Record]], recipe: Recipe) -> dict[str, list[R
 
 
 def _find_name(name: str, names: Iterable[str]) -> str | None:
-    candidates = ALIASES.get(name, (name,))
-    return next((alias for alias in candidates if alias in names), None)
+    return next((alias for alias in _aliases(name) if alias in names), None)
+
+
+def _aliases(name: str) -> tuple[str, ...]:
+    return ALIASES.get(name, (name,))
 
 
 def _split_files(folder: Path, recipe: Recipe) -> Iterator[tuple[str, list[Path]]]:
@@ -320,7 +324,11 @@ def _read_hub(recipe: Recipe) -> dict[str, list[Record]]:
             f"{recipe.data} is no file or folder here and no data set on the hub ({reason}).",
             "Give local files with `data=PATH`, or run where the Hugging Face hub can be reached.",
         ) from error
-    return {split: list(_hub_records(split, table, recipe)) for split, table in found.items()}
+    wanted = {
+        alias for names in _wanted(recipe).values() for name in names for alias in _aliases(name)
+    }
+    kept = {split: table for split, table in found.items() if split in wanted} or found
+    return {split: list(_hub_records(split, table, recipe)) for split, table in kept.items()}
 
 
 def _hub_records(split: str, table: Any, recipe: Recipe) -> Iterator[Record]:
@@ -336,7 +344,7 @@ def _hub_records(split: str, table: Any, recipe: Recipe) -> Iterator[Record]:
     }
     for number, row in enumerate(table):
         for column, feature in names.items():
-            if hasattr(feature, "int2str") and row[column] is not None:
+            if hasattr(feature, "int2str") and row[column] not in (None, HIDDEN_LABEL):
                 row[column] = feature.int2str(row[column])
         yield Record(f"{split}[{number}]", row)
 

@@ -16,7 +16,17 @@ from typing import Any
 
 from services.errors import UsageError
 from training.baselines import baselines
-from training.data import Question, Splits, hold_out, load_data, rows_for
+from training.data import (
+    DataError,
+    Question,
+    Splits,
+    hold_out,
+    list_faults,
+    load_data,
+    parse_all,
+    rows_for,
+)
+from training.formats import read_source
 from training.recipe import Recipe, load_recipe
 
 
@@ -88,6 +98,21 @@ def exam(recipe: Recipe, splits: Splits | None = None) -> Exam:
         recipe.summary_sentences,
         baselines(recipe, rows).get("baselines", {}),
     )
+
+
+def all_rows(recipe: Recipe) -> Exam:
+    """Every row of the recipe's data, whatever its split: for data that was not trained on."""
+    faults: list[str] = []
+    rows = [
+        row
+        for records in read_source(recipe).values()
+        for row in parse_all(records, recipe, faults)
+    ]
+    if faults:
+        raise DataError(list_faults(faults), "Mend these rows.")
+    found = baselines(recipe, rows).get("baselines", {})
+    data = f"all rows of {Path(recipe.data).name}"
+    return Exam(data, rows, recipe.out_of_scope, recipe.summary_sentences, found)
 
 
 def decoding_rows(splits: Splits, recipe: Recipe) -> list[Any]:

@@ -41,7 +41,14 @@ DROPOUTS = (
     "classifier_dropout",
     "seq_classif_dropout",
     "qa_dropout",
+    "pooler_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
 )
+COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # The first number counts the layers: T5 numbers the parts of each, too (`block.3.layer.1`).
 LAYER = re.compile(r"^(?P<head>.*?\b(?:layer|layers|block))\.(?P<number>\d+)\.(?P<tail>.+)$")
@@ -90,12 +97,25 @@ def training_options(folder: Path, recipe: Recipe) -> dict[str, Any]:
 
 def refuse_too_long(model: Any, recipe: Recipe) -> None:
     """Raise UsageError when a window is longer than the model has positions for."""
-    most = getattr(model.config, "max_position_embeddings", None) or recipe.max_tokens
+    most = (getattr(model.config, "max_position_embeddings", None) or recipe.max_tokens) - sum(
+        unused_positions(model)
+    )
     if recipe.max_tokens > most:
         raise UsageError(
             f"max_tokens is {recipe.max_tokens}; the base {recipe.base} reads at most {most}.",
             f"Set `max_tokens={most}`: longer texts are read in windows.",
         )
+
+
+def unused_positions(model: Any) -> list[int]:
+    """RoBERTa counts positions from behind its padding token: the first two are never used."""
+    return [
+        module.padding_idx + 1
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings")
+        and getattr(module, "padding_idx", None) is not None
+        and model.config.model_type in COUNTS_FROM_PADDING
+    ]
 
 
 def start_at_frequencies(model: Any, frequencies: Sequence[float]) -> None:
@@ -105,8 +125,11 @@ def start_at_frequencies(model: Any, frequencies: Sequence[float]) -> None:
     (Lin et al. 2017, section 4.1).
     """
     shares = torch.tensor(frequencies).clamp(1e-4, 1 - 1e-4)
+    bias = classifier_of(model, len(frequencies)).bias
+    if bias is None:  # as in GPT-2's
+        return
     with torch.no_grad():
-        classifier_of(model, len(frequencies)).bias.copy_(torch.log(shares / (1 - shares)))
+        bias.copy_(torch.log(shares / (1 - shares)))
 
 
 def classifier_of(model: Any, labels: int) -> nn.Linear:

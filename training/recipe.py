@@ -77,7 +77,7 @@ ABOVE_ZERO = ("epochs", "head_epochs", "learning_rate", "temperature")
 OF_CLASSIFIERS = ("class_weights", "examples_per_class", "focal_gamma", "pooling", "sampling")
 # Younger than some checkpoints: where they are not set, their digest stays as it was.
 YOUNGER = (
-    *("extra_data", "derive", "relation_weight", "unlabelled"),
+    *("extra_data", "derive", "relation_weight", "unlabelled", "group_by_length"),
     *("class_weights", "examples_per_class", "focal_gamma", "head_epochs", "last_layers"),
     *("layer_decay", "pooling", "reinit_layers", "sampling", "schedule", "unfreeze_ratio"),
 )
@@ -155,6 +155,7 @@ class Recipe:
     evaluations: times per training that the dev set is scored and a checkpoint is kept
     patience: stop after that many scorings without a better one (0: never)
     bf16: autocast to bfloat16
+    group_by_length: put windows of similar length into one batch, so that little is padding
     dropout: share of activations dropped in every layer while training (empty: as the base's
         config says); 0 suits an epoch or two of many rows, and on a CPU saves a third of the time
     attention: how transformers computes it while training: eager, sdpa (empty: its own choice);
@@ -230,6 +231,7 @@ class Recipe:
     evaluations: int = 4
     patience: int = 0
     bf16: bool = False
+    group_by_length: bool = True
     dropout: float | None = None
     attention: str = ""
     gradient_checkpointing: bool = False
@@ -299,10 +301,15 @@ def find_recipe(path: str | Path) -> Path:
     for candidate in (Path(path), RECIPES / f"{path}", RECIPES / f"{path}.yaml"):
         if candidate.is_file():
             return candidate
-    presets = ", ".join(sorted(preset.stem for preset in RECIPES.glob("*.yaml")))
+    presets = ", ".join(sorted(map(preset_name, RECIPES.rglob("*.yaml"))))
     raise UsageError(
         f"No recipe {path!s}; expected a YAML file or a preset.", f"Presets: {presets}."
     )
+
+
+def preset_name(path: Path) -> str:
+    """What a preset is called on the command line: `intent`, `hub/bert-sst2`."""
+    return path.relative_to(RECIPES).with_suffix("").as_posix()
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -12,6 +12,7 @@ class Fit:
 
     steps: all of them; seconds, tokens: since `resumed_step`, where a killed training went on
     tokens: real ones, padding left out
+    losses: of the training rows, each the mean since the last; energy: of the whole machine
     """
 
     seconds: float
@@ -20,6 +21,8 @@ class Fit:
     best_dev: float
     history: list[dict[str, float]]
     resumed_step: int = 0
+    losses: list[dict[str, float]] = field(default_factory=list)
+    energy: dict[str, Any] | None = None
 
     def record(self) -> dict[str, Any]:
         return {
@@ -30,4 +33,6 @@ class Fit:
             "tokens_per_s": round(self.tokens / max(self.seconds, 1e-9)),
             "dev_best": self.best_dev,
             "dev_history": self.history,
+            "loss_history": self.losses,
+            "energy": self.energy,
         }

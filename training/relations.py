@@ -39,8 +39,16 @@ class LastProjections:
 
     def __init__(self, model: nn.Module) -> None:
         self.parts: dict[str, Tensor] = {}
-        for part, module in _last_layers(model).items():
+        self._hooks = [
             module.register_forward_hook(partial(self._keep, part))
+            for part, module in _last_layers(model).items()
+        ]
+
+    def close(self) -> None:
+        """Leave the model as it was."""
+        for hook in self._hooks:
+            hook.remove()
+        self.parts.clear()
 
     def _keep(self, part: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self.parts[part] = output

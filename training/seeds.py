@@ -35,7 +35,7 @@ def run_seeds(
     name: a preset or a file; overrides: recipe keys, for the student's recipe too
     """
     recipe = load_recipe(name, overrides)
-    student = _student_recipe(name, overrides)
+    student = student_recipe(name, overrides)
     seeds = [recipe.seed + i for i in range(count)]
     scores: dict[str, list[float]] = {part: [] for part in PARTS}
     metric = ""
@@ -71,7 +71,7 @@ def _seeded(recipe: Recipe, seed: int) -> Recipe:
     return replace(recipe, seed=seed, data_seed=recipe.rows_seed)
 
 
-def _student_recipe(name: str, overrides: Sequence[str]) -> Recipe | None:
+def student_recipe(name: str, overrides: Sequence[str]) -> Recipe | None:
     """The recipe NAME-distilled beside the preset or the file; None where there is none."""
     path = Path(name)
     folder = path.parent if path.is_file() else RECIPES

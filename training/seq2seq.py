@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 from transformers import (
-    AutoTokenizer,
     DataCollatorForSeq2Seq,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
@@ -55,10 +54,12 @@ from training.models import (
     training_options,
     unwrapped,
 )
+from training.processes import from_main, is_main, main_first
 from training.rates import RatesOfRecipe
 from training.recipe import Recipe
 from training.record import Fit
 from training.strategies import apply_strategy
+from training.tokenizers import load_tokenizer
 from training.vocabulary import Pieces, add_embeddings, add_tokens
 
 Pair = tuple[str, str]  # text, summary
@@ -118,8 +119,8 @@ class SummaryTrainer(RatesOfRecipe, Seq2SeqTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        found = self.scorer(self.model)
-        metrics = {f"{metric_key_prefix}_score": found.value}
+        value = from_main(lambda: self.scorer(self.model).value)
+        metrics = {f"{metric_key_prefix}_score": value}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -149,7 +150,8 @@ def finetune_seq2seq(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     """Train an encoder-decoder on (text, summary) pairs; see `training.finetune.finetune`."""
     base = resolve(recipe.base)
     splits = load_data(recipe)
-    tokenizer, added = _save_tokenizer(Path(recipe.start or base.path), out, recipe)
+    with main_first():
+        tokenizer, added = _save_tokenizer(Path(recipe.start or base.path), out, recipe)
     set_seed(recipe.seed)
     model = starting_model(recipe, base, splits, [])
     refuse_too_long(model, recipe)
@@ -157,6 +159,8 @@ def finetune_seq2seq(recipe: Recipe, out: Path, progress: bool = True) -> Path:
     model = apply_strategy(model, recipe)
     trainable = count_parameters(model, trainable=True)
     trained = _fit(model, _gold(splits["train"]), tokenizer, recipe, splits, out, progress)
+    if not is_main():
+        return out
     description = describe(recipe, base, [])
     model = merged(model, out, base.id)
     tested = _tested(model, tokenizer, recipe, splits["test"])
@@ -213,7 +217,7 @@ def train_control(
     set_seed(recipe.seed)
     source = resolve(parent.base_source).path
     base = pretrained(recipe, source)
-    add_embeddings(base, add_tokens(AutoTokenizer.from_pretrained(source), recipe.new_tokens))
+    add_embeddings(base, add_tokens(load_tokenizer(source), recipe.new_tokens))
     model = apply_strategy(build_student(base, recipe.student_layers), recipe)
     trained = _fit(model, _gold(splits["train"]), tokenizer, recipe, splits, folder, progress)
     save_control(model, trained, folder)
@@ -328,7 +332,7 @@ def _steps(pairs: int, recipe: Recipe) -> int:
 def _save_tokenizer(source: Path, out: Path, recipe: Recipe) -> tuple[Any, Pieces]:
     """The tokenizer in `source` with the recipe's new tokens, and what spelled those before."""
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = load_tokenizer(source)
     added = add_tokens(tokenizer, recipe.new_tokens)
     tokenizer.save_pretrained(out)
     return tokenizer, added

@@ -163,12 +163,12 @@ class _Projecting(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = unwrapped(model).base_model
-        self._kept = LastProjections(self.model)
+        self.kept = LastProjections(self.model)
         self.train(model.training)
 
     def forward(self, **inputs: Tensor) -> SimpleNamespace:
         self.model(**inputs)
-        return SimpleNamespace(**self._kept.parts)
+        return SimpleNamespace(**self.kept.parts)
 
 
 def _projections(
@@ -176,10 +176,12 @@ def _projections(
 ) -> list[dict[str, NDArray[Any]]]:
     """(tokens, width) each of each window, in half precision: they are the larger part by far."""
     runner = TorchRunner(teacher, "zero-shot", pad_id, bf16=bf16)
-    runner.model, runner.outputs = _Projecting(teacher), PARTS
+    projecting = _Projecting(teacher)
+    runner.model, runner.outputs = projecting, PARTS
+    outputs = runner(windows)
+    projecting.kept.close()
     return [
-        {part: array.astype(np.float16) for part, array in output.items()}
-        for output in runner(windows)
+        {part: array.astype(np.float16) for part, array in output.items()} for output in outputs
     ]
 
 

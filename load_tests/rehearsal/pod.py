@@ -31,6 +31,7 @@ from services.settings import LOCK_NAME
 SERVICE = "services.app:Transfer"
 STORE = "/var/lib/bentoml"
 KEYS = "keys"
+CONTAINER_TMP = "/tmp"  # nosec B108: the path inside of the pod; it is never opened here
 
 
 @dataclass(frozen=True)
@@ -202,8 +203,8 @@ def environment(container: Container, folder: Path) -> dict[str, str]:
     env = {name: _path(value, container, folder) for name, value in container.env.items()}
     if env.get("TRANSFER_METRICS", "").isdigit():
         env["TRANSFER_METRICS"] = str(free_port())
-    if "/tmp" in container.mounts:
-        env["TMPDIR"] = _path("/tmp", container, folder)
+    if CONTAINER_TMP in container.mounts:
+        env["TMPDIR"] = _path(CONTAINER_TMP, container, folder)
     return env
 
 

@@ -127,11 +127,15 @@ class AnswerQuestions:
 
     def _answer(self, encoded: Encoded, span: Span) -> Result:
         logit = (span.margin - self.settings.null_bias) / self.settings.temperature
+        found = encoded.texts[span.document][span.start : span.end]
+        # SentencePiece counts the blank before a word as part of it; no answer begins with one.
+        answer = found.strip() or found
+        start = span.start + found.index(answer)
         return {
-            "answer": encoded.texts[span.document][span.start : span.end],
+            "answer": answer,
             "score": float(sigmoid(np.array(logit))),
-            "start": span.start,
-            "end": span.end,
+            "start": start,
+            "end": start + len(answer),
             "document": span.document,
         }
 

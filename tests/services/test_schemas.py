@@ -145,6 +145,7 @@ def test_a_deep_body_is_refused_without_a_crash() -> None:
     ("kind", "body"),
     [
         (ClassifyRequest, b'{"text": "a", "text": "b"}'),
+        (ClassifyRequest, b'{"text": "a", "text"\n\t : "b"}'),
         (ClassifyRequest, b'{"text": "a", "te\\u0078t": "b"}'),
         (ClassifyRequest, b'{"text": "\\ud800", "text": "b"}'),
         (SummarizeRequest, b'{"text": "a", "generation": {"num_beams": 1, "num_beams": 2}}'),

@@ -19,10 +19,16 @@ from training.data import load_data
 from training.evaluate import evaluate
 from training.features import features
 from training.finetune import class_names, finetune, trainable_rows
-from training.fit import SimilarLengths, last_checkpoint, training_arguments
+from training.fit import (
+    AnyLengths,
+    SimilarLengths,
+    last_checkpoint,
+    training_arguments,
+)
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe
 from training.strategies import apply_strategy
+from training.watching import Watch
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -34,7 +40,6 @@ class Killed(BaseException):
 @pytest.fixture
 def kill_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """kill_at(3): the next training dies when its third step begins; kill_at(0): none does."""
-    plain = module.callbacks
 
     def kill(step: int) -> None:
         class Killer(TrainerCallback):
@@ -42,7 +47,8 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
                 if step and state.global_step == step - 1:
                     raise Killed
 
-        monkeypatch.setattr(module, "callbacks", lambda recipe: [*plain(recipe), Killer()])
+        # Also for strategies that imported `callbacks` from there by name.
+        monkeypatch.setattr(module, "watch", lambda: Watch(callbacks=(Killer(),)))
 
     yield kill
 
@@ -287,3 +293,27 @@ def test_batches_are_of_similar_length_and_differ_by_epoch() -> None:
         for i in range(0, 2000, 8)
     ]
     assert sum(spreads) / len(spreads) < 5
+
+
+def test_metrics_tell_losses_and_the_energy_of_the_training(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    out = finetune(make_recipe("intent", max_steps=4, evaluations=2), tmp_path / "out", False)
+    train = metrics(out)["train"]
+    assert [entry["step"] for entry in train["loss_history"]] == [2, 4]
+    assert all(entry["loss"] > 0 for entry in train["loss_history"])
+    energy = train["energy"]
+    assert energy["wh"] >= 0 and energy["co2_g"] >= 0
+    assert energy["of"] == "world average"
+    assert energy["estimated"] is (energy["method"] != "RAPL")
+
+
+def test_without_grouping_batches_are_drawn_from_all_lengths() -> None:
+    lengths = [i % 50 for i in range(2000)]
+    sampler = AnyLengths(8, lengths, seed=1)
+    first, again = list(sampler), list(sampler)
+    sampler.set_epoch(1)
+    assert first == again != list(sampler)
+    assert sorted(first) == list(range(2000))
+    spreads = [max(lengths[j] for j in first[i : i + 8]) for i in range(0, 2000, 8)]
+    assert sum(spreads) / len(spreads) > 35

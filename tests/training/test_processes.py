@@ -1,4 +1,4 @@
-"""Two processes train one checkpoint, and only the first writes it."""
+"""Two processes of torchrun give the loss of one; one process alone is left as it is."""
 
 from __future__ import annotations
 
@@ -6,53 +6,80 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from load_tests.server import free_port
 from services.errors import UsageError
-from training import processes as module
-from training.processes import is_first, processes, refuse_several
+from tests.training import tiny_data
+from training import processes
+from training.recipe import Recipe
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_alone_a_process_is_the_first() -> None:
-    assert (processes(), is_first()) == (1, True)
-    refuse_several("Anything")
+ROOT = Path(__file__).parents[2]
+TOLERANCE = 1e-4  # relative: float32 sums in another order, over four steps
 
 
-def test_what_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "processes", lambda: 2)
-    with pytest.raises(UsageError, match="torchrun started 2"):
-        refuse_several("Distillation")
+def test_without_torchrun_there_is_one_process() -> None:
+    processes.join_processes()
+    with processes.main_first():
+        assert processes.is_main()
+    assert (processes.world_size(), processes.from_main(lambda: 5)) == (1, 5)
 
 
-def test_torchrun_trains_one_checkpoint_together(tiny_bert: Path, tmp_path: Path) -> None:
-    out = tmp_path / "together"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    command += [
-        f"--master-port={free_port()}",
-        "--node-rank=0",
-        "--nnodes=1",
-        "transfer.py",
-        "train",
+def test_what_runs_in_one_process_refuses_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes.refuse_several("transfer distill")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="transfer distill runs in one process"):
+        processes.refuse_several("transfer distill")
+
+
+def trained(recipe: Recipe, out: Path, count: int) -> dict[str, Any]:
+    """`metrics.json` of a training in so many processes, as a user starts it."""
+    out.mkdir()
+    recipe.save(out / "mine.yaml")
+    launch = [
+        *("-m", "torch.distributed.run", "--nproc-per-node", str(count)),
+        # A free port of this machine: the default one may be another run's.
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"),
     ]
-    settings = [f"base={tiny_bert}", "epochs=1", "batch_size=16", "evaluations=2", f"out={out}"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    command = [
+        *(sys.executable, *(launch if count > 1 else ()), "transfer.py", "train"),
+        *(str(out / "mine.yaml"), f"out={out / 'checkpoint'}"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, "sample-tickets", *settings, "--json"],
+        command,
         cwd=ROOT,
-        env=env,
+        env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
         check=False,
+        timeout=240,
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    metrics = json.loads((out / "metrics.json").read_text())
-    assert json.loads(done.stdout)["test"] == metrics["test"], "told once, by the first"
-    rows = metrics["train"]["rows"]
-    assert metrics["train"]["steps"] <= rows / 32 + 1, "a step reads a batch of each process"
-    assert len(metrics["train"]["dev_history"]) == 2
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads((out / "checkpoint" / "metrics.json").read_text("utf-8"))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["intent", "reader"])
+def test_two_processes_give_the_loss_of_one(
+    job: str, make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """Each takes half of every batch; without dropout, which draws its own numbers in each."""
+    path = tmp_path / "rows.jsonl"
+    rows = [row for row in tiny_data.tickets() if row["team"] != "other"] * 4
+    numbered = [{**row, "text": f"{row['text']} {i}"} for i, row in enumerate(rows)]
+    tiny_data.write_jsonl(path, numbered)
+    changes: dict[str, Any] = {"max_steps": 4, "evaluations": 2, "dropout": 0.0}
+    if job == "intent":
+        changes |= {"data": str(path), "out_of_scope": ""}
+    one = trained(make_recipe(job, batch_size=8, **changes), tmp_path / "one", 1)
+    two = trained(make_recipe(job, batch_size=4, **changes), tmp_path / "two", 2)
+    losses = [[entry["loss"] for entry in found["train"]["loss_history"]] for found in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], rel=TOLERANCE)
+    assert len(losses[0]) == 2
+    assert two["train"]["steps"] == one["train"]["steps"] == 4
+    assert two["test"]["value"] == pytest.approx(one["test"]["value"])

@@ -89,6 +89,9 @@ def test_attention_is_made_of_what_is_kept(
     query, key, value = (kept.parts[part].view(1, 5, heads, -1).transpose(1, 2) for part in PARTS)
     context = nn.functional.scaled_dot_product_attention(query, key, value)
     assert torch.allclose(context.transpose(1, 2).reshape(1, 5, -1), seen["context"], atol=1e-5)
+    kept.close()
+    model(input_ids=torch.tensor([[2, 3]]))
+    assert kept.parts == {}
 
 
 def test_a_model_without_such_layers_is_refused() -> None:

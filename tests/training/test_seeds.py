@@ -63,7 +63,7 @@ def test_a_recipe_without_a_student_has_one_part(recipes: Path, tmp_path: Path) 
 
 
 def test_a_student_starts_from_its_teacher_wherever_that_started() -> None:
-    found = training.seeds._student_recipe("emotion", ["start=checkpoints/intent", "epochs=3"])
+    found = training.seeds.student_recipe("emotion", ["start=checkpoints/intent", "epochs=3"])
     assert found is not None
     assert (found.start, found.epochs) == ("", 3.0)
-    assert training.seeds._student_recipe("news", []) is None
+    assert training.seeds.student_recipe("news", []) is None

@@ -15,8 +15,11 @@ contrastive: texts of one class are drawn together, others apart; then a logisti
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from training.energy import EnergyMeter, energy_of
+from training.fit import ENERGY_EVERY_S
 from training.layers import head_names
 from training.processes import refuse_several
 from training.recipe import Recipe
@@ -26,6 +29,7 @@ from training.strategies.contrastive import fit_contrastive
 from training.strategies.freezing import full, head, last_n, lora, reinit_top, scratch
 from training.strategies.job import Job, Strategy, fit_steps
 from training.strategies.prototypes import fit_prototypes
+from training.watching import watch
 
 __all__ = ["STRATEGIES", "Job", "apply_strategy", "fit_by_strategy", "head_names"]
 
@@ -57,6 +61,10 @@ def fit_by_strategy(model: Any, job: Job) -> Fit:
 
     Raises UsageError for a strategy with steps of its own under torchrun.
     """
-    if STRATEGIES[job.recipe.strategy].fit is not fit_steps:
-        refuse_several(f"Strategy {job.recipe.strategy}")
-    return STRATEGIES[job.recipe.strategy].fit(model, job)
+    fit = STRATEGIES[job.recipe.strategy].fit
+    if fit is fit_steps:
+        return fit(model, job)
+    refuse_several(f"Strategy {job.recipe.strategy}")
+    with EnergyMeter(ENERGY_EVERY_S) as meter:  # of all its parts, features included
+        trained = fit(model, job)
+    return replace(trained, energy=energy_of(meter, watch().country))

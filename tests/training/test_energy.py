@@ -9,12 +9,12 @@ from importlib.util import find_spec
 
 import pytest
 
-from load_tests.energy import EnergyMeter
 from load_tests.server import ROOT
+from training.energy import EnergyMeter, co2
 
 SCRIPT = """
 import json, time
-from load_tests.energy import EnergyMeter
+from training.energy import EnergyMeter
 with EnergyMeter(every_s=0.2) as meter:
     until = time.monotonic() + 1.0
     while time.monotonic() < until:
@@ -32,6 +32,15 @@ def test_work_takes_energy_and_a_guess_is_labelled() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert 0 < found["wh"] < 10
     assert found["estimated"] is (found["method"] != "RAPL")
+
+
+@pytest.mark.skipif(find_spec("codecarbon") is None, reason="codecarbon is not installed")
+def test_what_electricity_emits_depends_on_the_country() -> None:
+    world, germany, nowhere = (co2(1000.0, country) for country in ("", "DEU", "XYZ"))
+    assert world["of"] == nowhere["of"] == "world average"
+    assert germany["of"] == "DEU"
+    assert 0 < germany["co2_g"] != world["co2_g"] == world["g_per_kwh"]
+    assert germany["co2_estimated"] is True
 
 
 @pytest.mark.skipif(find_spec("codecarbon") is not None, reason="codecarbon is installed")

@@ -1,0 +1,1 @@
+"""Every figure of an evaluation: classes, confusion, ROUGE, BLEU, perplexity, slices."""
