@@ -136,6 +136,11 @@ class Pod:
         worker.kill()
         return int(worker.pid)
 
+    def is_back(self, killed: int) -> bool:
+        """Whether another worker than the one that was killed is ready."""
+        pids = [worker.pid for worker in self._workers()]
+        return bool(pids) and killed not in pids and self._asked(self.spec.readiness)
+
     def _workers(self) -> list[psutil.Process]:
         try:
             return psutil.Process(self.pid).children(recursive=True)

@@ -17,8 +17,9 @@ from load_tests.rehearsal.envoy import Envoy
 from load_tests.rehearsal.fleet import Fleet
 from load_tests.rehearsal.load import Load, loaded, mixed, served
 from load_tests.rehearsal.manifests import Deployment, Route
-from load_tests.rehearsal.pod import Place
+from load_tests.rehearsal.pod import Place, Pod
 
+HEALTHY_S = 3.0  # until the proxy's health checks have seen that too
 AGAIN_S = 60.0  # a worker that was killed is back within this time
 PLANNED_S = 60.0  # and a new one has measured how its graphs are best called
 Record = dict[str, Any]
@@ -104,10 +105,10 @@ def kills(stage: Stage, times: int) -> Record:
             time.sleep(1.0)
             for count in range(times):
                 began = time.monotonic()
-                fleet.pods[count % len(fleet.pods)].kill_worker()
-                _wait_back(fleet)
+                pod = fleet.pods[count % len(fleet.pods)]
+                _wait_back(pod, pod.kill_worker())
                 back_s.append(round(time.monotonic() - began, 1))
-                time.sleep(0.5)
+                time.sleep(HEALTHY_S)
         counts = now.envoy.counts(fleet.deployment.service)
         return {
             "kills": times,
@@ -118,18 +119,13 @@ def kills(stage: Stage, times: int) -> Record:
         }
 
 
-def _wait_back(fleet: Fleet) -> None:
-    """Until the proxy has seen a pod fail and come back (its health check, not our probe)."""
-    service, all_of_them = fleet.deployment.service, len(fleet.pods)
+def _wait_back(pod: Pod, killed: int) -> None:
+    """Until the pod has another worker that is ready."""
     until = time.monotonic() + AGAIN_S
-    seen_down = False
-    while time.monotonic() < until:
-        healthy = fleet.envoy.healthy(service)
-        seen_down |= healthy < all_of_them
-        if seen_down and healthy == all_of_them:
-            return
+    while not pod.is_back(killed):
+        if time.monotonic() > until:
+            raise TimeoutError(f"a worker of {pod.name} was not back after {AGAIN_S:.0f} s")
         time.sleep(0.1)
-    raise TimeoutError(f"a worker of {service} was not back after {AGAIN_S:.0f} s")
 
 
 def weighted(stage: Stage, seconds: float) -> Record:
