@@ -18,7 +18,7 @@ from load_tests.rehearsal.manifests import Deployment
 from load_tests.rehearsal.pod import Place, Pod
 
 LAG_S = 1.0
-EVERY_S = 0.5
+EVERY_S = 0.1
 
 
 class Fleet:
@@ -86,7 +86,8 @@ class Fleet:
         def look() -> None:
             while not over.wait(EVERY_S):
                 for pod in list(self.pods):
-                    self.peak_pss_mb = max(self.peak_pss_mb, pod.pss_mb())
+                    if pod.started:
+                        self.peak_pss_mb = max(self.peak_pss_mb, pod.pss_mb())
 
         thread = threading.Thread(target=look, daemon=True)
         thread.start()

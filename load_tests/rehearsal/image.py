@@ -50,7 +50,7 @@ runtime = "runc"
 """
 # Debian's slim images leave the same out.
 LEFT_OUT = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
-ASK = """\
+FUNCTIONS = """\
 import json, os, sys, urllib.error, urllib.request
 def ask(path, body=None, key=""):
     data = None if body is None else json.dumps(body).encode()
@@ -63,6 +63,13 @@ def ask(path, body=None, key=""):
         return error.code, None
     except OSError:
         return 0, None
+"""
+# Only this is asked until it is planned: other requests would put the measuring off.
+PLANNED = """\
+rows = (ask("/models", None, KEY)[1] or {"models": []})["models"]
+print(bool(rows) and all(row["plan"]["windows_per_s"] for row in rows if row["loaded"]))
+"""
+ASK = """\
 def write(path):
     try:
         open(path, "w").close()
@@ -71,12 +78,10 @@ def write(path):
         return error.strerror
 body = {"text": "please move 200 dollars from checking to savings"}
 status, answer = ask("/classify", body, KEY)
-rows = (ask("/models", None, KEY)[1] or {"models": []})["models"]
 print(json.dumps({
     "ready": ask("/readyz")[0], "classify": status, "without_key": ask("/classify", body)[0],
     "label": answer and answer["results"][0]["label"], "uid": os.getuid(),
     "write_to_root": write("/x"), "write_to_tmp": write("/tmp/x"),
-    "planned": [bool(row["plan"]["windows_per_s"]) for row in rows if row["loaded"]],
 }))
 """
 
@@ -209,18 +214,9 @@ def play(work: Path) -> dict[str, Any]:
     shown = objects[0]["data"]["keys"]  # podman mounts it as it is
     with playing(work, objects) as container:
         limit = objects[-1]["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
-        script = f"PORT, KEY = {port}, {shown!r}\n{ASK}"
-        until = time.monotonic() + READY_S
-        while True:
-            found = json.loads(
-                run(work, "podman", "exec", "-i", container, "python", "-", stdin=script)
-            )
-            if found["classify"] == 200 and all(found["planned"]):
-                break
-            if time.monotonic() > until:
-                logs = run(work, "podman", "logs", "--tail", "20", container)
-                raise ImageError(f"The pod was not ready: {found}\n{logs}", "See above.")
-            time.sleep(2)
+        script = f"PORT, KEY = {port}, {shown!r}\n"
+        _wait_planned(work, container, script)
+        found = json.loads(_inside(work, container, script + ASK))
         usage = (
             "cat /sys/fs/cgroup/memory/memory.max_usage_in_bytes || cat /sys/fs/cgroup/memory.peak"
         )
@@ -228,13 +224,29 @@ def play(work: Path) -> dict[str, Any]:
         shape = "{{.HostConfig.ReadonlyRootfs}} {{.RestartCount}} {{.EffectiveCaps}}"
         state = run(work, "podman", "inspect", container, "--format", shape).split(maxsplit=2)
         return {
-            **{name: value for name, value in found.items() if name != "planned"},
+            **found,
             "read_only_root": state[0] == "true",
             "restarts": int(state[1]),
             "capabilities": state[2].strip(),
             "memory_limit": limit["memory"],
             "memory_peak_mb": round(int(peak) / 1e6, 1),
         }
+
+
+def _wait_planned(work: Path, container: str, script: str) -> None:
+    """Until it has measured how its graphs are best called, when it needs the most memory."""
+    until = time.monotonic() + READY_S
+    while _inside(work, container, script + PLANNED, strict=False).strip() != "True":
+        if time.monotonic() > until:
+            logs = run(work, "podman", "logs", "--tail", "20", container)
+            raise ImageError(f"The pod had no plans after {READY_S:.0f} s:\n{logs}", "See above.")
+        time.sleep(5)
+
+
+def _inside(work: Path, container: str, script: str, strict: bool = True) -> str:
+    """What a script prints inside of the container."""
+    command = ("podman", "exec", "-i", container, "python", "-")
+    return run(work, *command, stdin=FUNCTIONS + script, strict=strict)
 
 
 @contextmanager

@@ -69,6 +69,10 @@ class Pod:
         return self.folder / "log.txt"
 
     @property
+    def started(self) -> bool:
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -132,6 +136,11 @@ class Pod:
         (worker,) = self._workers()
         worker.kill()
         return int(worker.pid)
+
+    def is_back(self, killed: int) -> bool:
+        """Whether another worker than the one that was killed is ready."""
+        pids = [worker.pid for worker in self._workers()]
+        return bool(pids) and killed not in pids and self._asked(self.spec.readiness)
 
     def _workers(self) -> list[psutil.Process]:
         try:

@@ -17,8 +17,9 @@ from load_tests.rehearsal.envoy import Envoy
 from load_tests.rehearsal.fleet import Fleet
 from load_tests.rehearsal.load import Load, loaded, mixed, served
 from load_tests.rehearsal.manifests import Deployment, Route
-from load_tests.rehearsal.pod import Place
+from load_tests.rehearsal.pod import Place, Pod
 
+HEALTHY_S = 3.0  # until the proxy's health checks have seen that too
 AGAIN_S = 60.0  # a worker that was killed is back within this time
 PLANNED_S = 60.0  # and a new one has measured how its graphs are best called
 Record = dict[str, Any]
@@ -47,8 +48,11 @@ class Running:
 
 
 @contextmanager
-def running(stage: Stage) -> Iterator[Running]:
-    """All pods of a stage are ready and listed for as long as the block runs."""
+def running(stage: Stage, memory: bool = False) -> Iterator[Running]:
+    """All pods of a stage are ready and listed for as long as the block runs.
+
+    memory: keep the peak of the pods, from their first moment
+    """
     stage.folder.mkdir(parents=True)
     with ExitStack() as stack:
         envoy = stack.enter_context(Envoy(stage.route, stage.folder))
@@ -56,6 +60,8 @@ def running(stage: Stage) -> Iterator[Running]:
         for deployment in stage.deployments:
             fleet = Fleet(deployment, envoy, stage.place, stage.folder, stage.lag_s)
             stack.callback(fleet.stop)
+            if memory:
+                stack.enter_context(fleet.memory())
             fleet.scale(deployment.replicas)
             fleet.wait_listed()
             fleets[deployment.service] = fleet
@@ -99,10 +105,10 @@ def kills(stage: Stage, times: int) -> Record:
             time.sleep(1.0)
             for count in range(times):
                 began = time.monotonic()
-                fleet.pods[count % len(fleet.pods)].kill_worker()
-                _wait_back(fleet)
+                pod = fleet.pods[count % len(fleet.pods)]
+                _wait_back(pod, pod.kill_worker())
                 back_s.append(round(time.monotonic() - began, 1))
-                time.sleep(0.5)
+                time.sleep(HEALTHY_S)
         counts = now.envoy.counts(fleet.deployment.service)
         return {
             "kills": times,
@@ -113,18 +119,13 @@ def kills(stage: Stage, times: int) -> Record:
         }
 
 
-def _wait_back(fleet: Fleet) -> None:
-    """Until the proxy has seen a pod fail and come back (its health check, not our probe)."""
-    service, all_of_them = fleet.deployment.service, len(fleet.pods)
+def _wait_back(pod: Pod, killed: int) -> None:
+    """Until the pod has another worker that is ready."""
     until = time.monotonic() + AGAIN_S
-    seen_down = False
-    while time.monotonic() < until:
-        healthy = fleet.envoy.healthy(service)
-        seen_down |= healthy < all_of_them
-        if seen_down and healthy == all_of_them:
-            return
+    while not pod.is_back(killed):
+        if time.monotonic() > until:
+            raise TimeoutError(f"a worker of {pod.name} was not back after {AGAIN_S:.0f} s")
         time.sleep(0.1)
-    raise TimeoutError(f"a worker of {service} was not back after {AGAIN_S:.0f} s")
 
 
 def weighted(stage: Stage, seconds: float) -> Record:
@@ -151,24 +152,24 @@ def weighted(stage: Stage, seconds: float) -> Record:
 
 
 def alone(stage: Stage, seconds: float) -> Record:
-    """One pod on its own, from its plans to its load: the memory that its manifest must ask for.
+    """One pod on its own, from its start to its load: the memory that its manifest must ask for.
 
     A new pod first measures how its graphs are best called (`services.plan`), which takes more than
     serving does. Beside others of its kind it shares pages with them and would seem smaller.
     """
     (deployment,) = stage.deployments
-    with running(replace(stage, deployments=[replace(deployment, replicas=1)])) as now:
+    with running(replace(stage, deployments=[replace(deployment, replicas=1)]), True) as now:
         fleet = now.fleets[deployment.service]
-        with fleet.memory():
-            _wait_planned(fleet)
-            planned_mb = fleet.peak_pss_mb
-            with now.load as load:
-                time.sleep(seconds)
+        loaded_mb = fleet.peak_pss_mb
+        _wait_planned(fleet)
+        planned_mb = fleet.peak_pss_mb
+        with now.load as load:
+            time.sleep(seconds)
         env = deployment.pod.container.env
         return {
             "variants": env["TRANSFER_VARIANTS"],
             "threads": int(env["TRANSFER_THREADS"]),
-            "planning_pss_mb": round(planned_mb, 1),
+            "peaks_mb": {"loaded": round(loaded_mb, 1), "planned": round(planned_mb, 1)},
             "peak_pss_mb": round(fleet.peak_pss_mb, 1),
             **load.seen,
         }
