@@ -13,9 +13,9 @@ from commands.trials import shown
 
 
 def efficiency(settings: Sequence[str]) -> dict[str, Any]:
-    from training.efficiency import measure_efficiency
     from training.recipe import load_recipe
-    from training.seeds import student_recipe
+    from training.studies.efficiency import measure_efficiency
+    from training.studies.seeds import student_recipe
 
     own, keys = settings_of(settings, "recipe", "seeds", "out", "student")
     name = own.get("recipe", "intent")
@@ -28,7 +28,7 @@ def efficiency(settings: Sequence[str]) -> dict[str, Any]:
 
 def throughput(settings: Sequence[str]) -> dict[str, Any]:
     from training.recipe import load_recipe
-    from training.throughput import measure_throughput
+    from training.studies.throughput import measure_throughput
 
     own, keys = settings_of(settings, "recipe", "seeds", "out")
     recipe = load_recipe(own.get("recipe", "intent"), ["epochs=5", *keys])

@@ -99,7 +99,7 @@ def show_metrics(options: argparse.Namespace, checkpoint: Path) -> None:
 def run_seeds(options: argparse.Namespace) -> None:
     from export.results import write_tables
     from training.recipe import load_recipe
-    from training.seeds import run_seeds
+    from training.studies.seeds import run_seeds
 
     own, keys = settings_of(options.settings, "seeds", "out")
     name = load_recipe(options.recipe, keys).name

@@ -20,8 +20,8 @@ def tell(text: str) -> None:
 
 
 def curves(settings: Sequence[str]) -> dict[str, Any]:
-    from training.curves import chosen_sizes, chosen_ways, measure_curves
     from training.recipe import load_recipe
+    from training.studies.curves import chosen_sizes, chosen_ways, measure_curves
 
     own, keys = settings_of(settings, "recipe", "ways", "sizes", "seeds", "out")
     recipe = load_recipe(own.get("recipe", "banking"), keys)
@@ -32,7 +32,7 @@ def curves(settings: Sequence[str]) -> dict[str, Any]:
 
 def imbalance(settings: Sequence[str]) -> dict[str, Any]:
     from training.recipe import load_recipe
-    from training.remedies import measure_remedies
+    from training.studies.remedies import measure_remedies
 
     own, keys = settings_of(settings, "recipe", "seeds", "out")
     recipe = load_recipe(own.get("recipe", "intent-imbalanced"), keys)

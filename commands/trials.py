@@ -18,7 +18,7 @@ Record = dict[str, Any]
 
 def distillation(settings: Sequence[str]) -> Record:
     from training.recipe import load_recipe
-    from training.trials import FACTORS, Trial, run_trials
+    from training.studies.trials import FACTORS, Trial, run_trials
 
     ours = ("teacher", "recipe", "seeds", "factors", "unlabelled", "out")
     own, keys = settings_of(settings, *ours)
@@ -36,8 +36,8 @@ def distillation(settings: Sequence[str]) -> Record:
 
 
 def add_class(settings: Sequence[str]) -> Record:
-    from training.forgetting import run_ways
     from training.recipe import load_recipe
+    from training.studies.forgetting import run_ways
 
     own, keys = settings_of(settings, "recipe", "new", "seeds", "out")
     recipe = load_recipe(own.get("recipe") or "intent", keys)

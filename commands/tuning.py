@@ -24,8 +24,8 @@ def add(verbs: Any) -> None:
 
 def run_tune(options: argparse.Namespace) -> None:
     from training.recipe import load_recipe
-    from training.search_space import read_space
-    from training.tune import BEST_NAME, RECORD_NAME, tune
+    from training.search.space import read_space
+    from training.search.tune import BEST_NAME, RECORD_NAME, tune
 
     own, keys = settings_of(options.settings, "trials", "search", "out")
     recipe = load_recipe(options.recipe, keys)

@@ -40,7 +40,7 @@ from training.decoding import choose_decoding
 from training.evaluate import run
 from training.held_out import HeldOut
 from training.models import TorchRunner
-from training.spread import spread_of
+from training.studies.spread import spread_of
 
 MAX_LOSS = 0.01
 AGREEMENT_MARGIN = 0.04  # int8 rounds differently on CPUs without VNNI

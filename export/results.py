@@ -12,21 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import (
+from export import published, ways
+from export.sections import with_section, write_section
+from export.tables import (
     curves,
     distillation,
     efficiency,
     forgetting,
-    published,
     remedies,
     throughput,
-    ways,
 )
-from export.sections import with_section, write_section
 from services.errors import UsageError
 from services.settings import ROOT
-from training import spread
 from training.checkpoint import write_json
+from training.studies import spread
 
 DOCUMENT = ROOT / "docs" / "results.md"
 FOLDER = ROOT / "docs" / "results"

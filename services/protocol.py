@@ -19,6 +19,7 @@ from services.errors import TransferError
 from services.reply import JSON, error_reply
 
 HEAD_BYTES = 65_536
+DISCARD_S = 1.0  # what comes after a refusal, so that ordinary clients get to read it
 
 
 class HeadError(TransferError):
@@ -35,6 +36,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_head = True
     _head_bytes = 0  # received since the last request was complete
     _timer: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -45,6 +47,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -60,6 +64,10 @@ class BoundedProtocol(HttpToolsProtocol):
                 )
             elif self._timer is None:
                 self._start_timer()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes += 1  # the next one may begin behind one that is complete
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -84,6 +92,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._timer = None
+        if self._answering:
+            self._start_timer()
+            return
         if not self._head_bytes:
             self.transport.close()
             return
@@ -96,12 +107,17 @@ class BoundedProtocol(HttpToolsProtocol):
             )
         )
 
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _refuse(self, error: HeadError) -> None:
         """Say why and close; only close when an earlier request's answer is on its way."""
         self._stop_timer()
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        self._refused = True
+        if not self._answering:
             request_id = f"{getrandbits(64):016x}"
             body = error_reply(error, request_id).body
             status = HTTPStatus(error.status)
@@ -113,7 +129,11 @@ class BoundedProtocol(HttpToolsProtocol):
                 "connection: close",
             )
             self.transport.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
-        self.transport.close()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self._timer = self.loop.call_later(DISCARD_S, self.transport.close)
+        else:
+            self.transport.close()
 
 
 def use_bounded_heads() -> None:

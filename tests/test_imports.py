@@ -19,7 +19,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *("export", "services", "training.evaluate", "training.bases"),
         *("training.checkpoint", "training.models"),  # the format of checkpoints, their loading
         *("training.held_out", "training.decoding"),  # what judges them, and on which rows
-        *("training.calibration_error", "training.weak_spots", "training.spread"),
+        *("training.calibration_error", "training.weak_spots", "training.studies.spread"),
         "training.metrics",
     ),
     "load_tests": ("load_tests", "services", "training.energy"),

@@ -31,7 +31,8 @@ from services.settings import LOCK_NAME
 SERVICE = "services.app:Transfer"
 STORE = "/var/lib/bentoml"
 KEYS = "keys"
-CONTAINER_TMP = "/tmp"  # nosec B108: the path inside of the pod; it is never opened here
+# Inside of the pod; it is never opened here.
+CONTAINER_TMP = "/tmp"  # nosec B108
 
 
 @dataclass(frozen=True)

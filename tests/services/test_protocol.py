@@ -27,12 +27,14 @@ def impatient(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield server
 
 
-def answer(server: Server, *parts: bytes, wait_s: float = 0.0) -> tuple[int, dict[str, Any]]:
-    """The status and error of what is sent in parts; 0 for a connection that is only closed."""
+def answer(server: Server, *parts: bytes) -> tuple[int, dict[str, Any]]:
+    """The status and error of what is sent in parts; 0 for a connection that is only closed.
+
+    All of it is sent before anything is read, as ordinary clients do.
+    """
     with connect(server.url) as made:
         for part in parts:
             made.sendall(part)
-            time.sleep(wait_s)
         text = read_some(made, 10.0, 5.0)
     found = statuses(text)
     if not found:

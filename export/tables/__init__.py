@@ -1,0 +1,1 @@
+"""What a study found, as a table and a plot for docs/results.md."""

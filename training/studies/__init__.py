@@ -1,0 +1,1 @@
+"""Many trainings that answer one question, with the record of what they found."""

@@ -1,0 +1,89 @@
+"""One recipe with several seeds, one after the other: how much of a score is luck.
+
+    transfer seeds intent seeds=3 data=clinc150/data_oos_plus.json
+
+Trains `intent` and, where there is a recipe `intent-distilled`, its student and the student without
+its teacher, for each seed into `checkpoints/seeds/intent/SEED/{full,distilled}`. What is finished
+there is not trained again, and what was stopped goes on. The rows are drawn by one seed for all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from training.checkpoint import METRICS_NAME, write_json
+from training.distill import distill
+from training.finetune import finetune
+from training.recipe import RECIPES, Recipe, load_recipe
+from training.studies.spread import PARTS, RESULTS, read_spreads, spread
+
+
+def run_seeds(
+    name: str,
+    overrides: Sequence[str],
+    count: int,
+    out: Path,
+    results: Path = RESULTS,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train all seeds below `out` and write the model's entry of `results`; returns it.
+
+    name: a preset or a file; overrides: recipe keys, for the student's recipe too
+    """
+    recipe = load_recipe(name, overrides)
+    student = student_recipe(name, overrides)
+    seeds = [recipe.seed + i for i in range(count)]
+    scores: dict[str, list[float]] = {part: [] for part in PARTS}
+    metric = ""
+    for seed in seeds:
+        full = _once(out / str(seed) / "full", lambda f, s=seed: _train(recipe, s, f, progress))
+        metric = full["test"]["metric"]
+        scores["full"].append(full["test"]["value"])
+        if student is not None:
+            teacher = out / str(seed) / "full"
+            taught = _once(
+                out / str(seed) / "distilled",
+                lambda f, s=seed, t=teacher: distill(_seeded(student, s), t, f, progress),
+            )
+            scores["distilled"].append(taught["test"]["value"])
+            scores["control"].append(taught["distillation"]["without_teacher"]["value"])
+    entry = {
+        "metric": metric,
+        "seeds": seeds,
+        "data_seed": _seeded(recipe, seeds[0]).rows_seed,
+        "parts": {part: spread(values) for part, values in scores.items() if values},
+    }
+    results.parent.mkdir(parents=True, exist_ok=True)
+    write_json(results, {**read_spreads(results), recipe.name: entry})
+    return entry
+
+
+def _train(recipe: Recipe, seed: int, folder: Path, progress: bool) -> Path:
+    return finetune(_seeded(recipe, seed), folder, progress)
+
+
+def _seeded(recipe: Recipe, seed: int) -> Recipe:
+    """With another seed for the training and the old one for the rows."""
+    return replace(recipe, seed=seed, data_seed=recipe.rows_seed)
+
+
+def student_recipe(name: str, overrides: Sequence[str]) -> Recipe | None:
+    """The recipe NAME-distilled beside the preset or the file; None where there is none."""
+    path = Path(name)
+    folder = path.parent if path.is_file() else RECIPES
+    found = folder / f"{path.stem}-distilled.yaml"
+    # A student starts from its teacher, wherever that started.
+    keys = [override for override in overrides if not override.startswith("start=")]
+    return load_recipe(found, keys) if found.is_file() else None
+
+
+def _once(folder: Path, make: Any) -> dict[str, Any]:
+    """The metrics of the checkpoint in `folder`, which is made unless it is finished."""
+    if not (folder / METRICS_NAME).is_file():
+        make(folder)
+    metrics: dict[str, Any] = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
+    return metrics

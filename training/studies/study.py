@@ -1,0 +1,128 @@
+"""Many trainings that differ in a few keys, one after the other; what is finished is not run again.
+
+    records = run_cells(cells, Path("checkpoints/studies/curves"), tell=print)
+
+Each cell's figures stay in `WORK/cells/NAME.json`; its weights are removed when they are scored.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.checkpoint import METRICS_NAME, write_json
+from training.finetune import finetune
+from training.recipe import Recipe
+from training.studies.spread import spread
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a study.
+
+    place: where it stands, e.g. {"way": "head", "examples": 10, "seed": 7}
+    cost: how long it takes against the others, for the time that is left
+    """
+
+    place: dict[str, Any]
+    recipe: Recipe
+    cost: float = 1.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return "-".join(str(value) for value in self.place.values())
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    work: Path,
+    tell: Callable[[str], None] = lambda text: None,
+    look: Callable[[Path], Record] = lambda checkpoint: {},
+) -> list[Record]:
+    """The record of every cell, in order.
+
+    look: more figures of a finished checkpoint, before it is removed
+    """
+    (work / "cells").mkdir(parents=True, exist_ok=True)
+    started, spent, left = time.monotonic(), 0.0, sum(cell.cost for cell in cells)
+    records = []
+    for number, cell in enumerate(cells, 1):
+        path = work / "cells" / f"{cell.name}.json"
+        record = _read(path, cell.recipe)
+        left -= cell.cost
+        if record is None:
+            record = _run(cell, work, look)
+            write_json(path, record)
+            spent += cell.cost
+            minutes = (time.monotonic() - started) / spent * left / 60
+            tell(
+                f"{number}/{len(cells)} {cell.name}: {record['metric']} {record['value']:.4f}, "
+                f"{record['seconds']:.0f} s; about {minutes:.0f} min left"
+            )
+        records.append(record)
+    return records
+
+
+def _read(path: Path, recipe: Recipe) -> Record | None:
+    """A finished cell; None where there is none, or one with other settings."""
+    if not path.is_file():
+        return None
+    found: Record = json.loads(path.read_text(encoding="utf-8"))
+    return found if found["recipe_digest"] == recipe.digest else None
+
+
+def _run(cell: Cell, work: Path, look: Callable[[Path], Record]) -> Record:
+    folder = work / "checkpoints" / f"{cell.name}-{cell.recipe.digest[:8]}"
+    if not (folder / METRICS_NAME).is_file():
+        finetune(cell.recipe, folder, progress=False, cache=work / "features")
+    metrics = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
+    test, train = metrics["test"], metrics["train"]
+    record = {
+        **cell.place,
+        "strategy": cell.recipe.strategy,
+        "options": cell.options,
+        "recipe_digest": cell.recipe.digest,
+        "metric": test["metric"],
+        "value": test["value"],
+        "macro_f1": test["macro_f1"],
+        "n": test["n"],
+        "rows": train["rows"],
+        "steps": train["steps"],
+        "seconds": train["wall_time_s"],
+        "parameters_trained": train["parameters_trained"],
+        **look(folder),
+    }
+    shutil.rmtree(folder)
+    return record
+
+
+def by_place(records: Sequence[Record], keys: Sequence[str]) -> dict[tuple[Any, ...], list[Record]]:
+    """Records of the same place but for their seed, in order."""
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(record[key] for key in keys), []).append(record)
+    return groups
+
+
+def summary(records: Sequence[Mapping[str, Any]], more: Sequence[str] = ()) -> Record:
+    """Mean and spread over the seeds of one place; `more` figures by their mean."""
+    first = records[0]
+    return {
+        "strategy": first["strategy"],
+        "options": first["options"],
+        "seeds": [record["seed"] for record in records],
+        **spread([record["value"] for record in records]),
+        **{
+            key: statistics.fmean(record[key] for record in records)
+            for key in ("macro_f1", "rows", "seconds", "steps", "parameters_trained", *more)
+        },
+    }
