@@ -162,8 +162,6 @@ class Envoy:
             "lb_policy": "ROUND_ROBIN",
             "eds_cluster_config": {"eds_config": source},
             "ignore_health_on_host_removal": True,
-            # Without this all pods get requests when most are unhealthy.
-            "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
             "circuit_breakers": {"thresholds": [{"max_retries": 1024}]},
         }
         if self.route.health:

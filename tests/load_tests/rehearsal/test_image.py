@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 
 import pytest
@@ -30,6 +31,16 @@ def test_the_overlay_is_played_as_it_is_but_for_what_podman_cannot_do() -> None:
     for name, value in server.pod.items():
         assert name == "containers" or pod[name] == value
     assert settings["data"] == {**server.settings, "TRANSFER_METRICS": "open"}
+
+
+def test_the_document_has_the_sizes_that_were_measured() -> None:
+    record = json.loads(image.RESULTS.read_text(encoding="utf-8"))
+    readme = (image.ROOT / "k8s" / "README.md").read_text(encoding="utf-8")
+    for size in record["sizes_mb"].values():
+        assert f"{size:,.0f} MB" in readme
+    played = record["played"]
+    assert (played["ready"], played["classify"], played["without_key"]) == (200, 200, 401)
+    assert (played["uid"], played["read_only_root"], played["restarts"]) == (1034, True, 0)
 
 
 def test_it_says_why_it_cannot_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
