@@ -56,17 +56,17 @@ def add_options(parser: Any) -> None:
     add("--steps", default="", help="with shapes.py: rates (server) or users, with commas")
     add("--step-s", type=float, default=30.0, help="with shapes.py: seconds of each step")
     add("--seed", type=int, default=0, help="of arrivals and mixes")
-    add(
+    add("--slo-p99-ms", type=float, default=0.0, help="exit code 1 when the p99 is higher")
+    add("--slo-shed", type=float, default=0.01, help="or a larger share gets 429")
+    add("--slo-failures", type=float, default=0.0, help="or a larger share fails")
+    add("--record", default="", help="file for exact percentiles and every latency, as JSON")
+    parser.add_argument(  # a group's own does not know what is secret
         "--api-key",
         default="",
         is_secret=True,
         env_var="TRANSFER_API_KEY",
         help="for a service with keys",
     )
-    add("--slo-p99-ms", type=float, default=0.0, help="exit code 1 when the p99 is higher")
-    add("--slo-shed", type=float, default=0.01, help="or a larger share gets 429")
-    add("--slo-failures", type=float, default=0.0, help="or a larger share fails")
-    add("--record", default="", help="file for exact percentiles and every latency, as JSON")
 
 
 def steps_of(options: Any) -> list[float]:
