@@ -11,6 +11,7 @@ import yaml
 
 from tests.training.tiny_data import recipe_of
 from training.recipe import load_recipe
+from training.studies import seeds as seeds_module
 from training.studies.seeds import run_seeds, student_recipe
 
 
@@ -48,8 +49,8 @@ def test_teacher_student_and_control_are_trained_with_each_seed(
     def never(*arguments: Any) -> None:
         raise AssertionError("trained twice")
 
-    monkeypatch.setattr(training.studies.seeds, "finetune", never)
-    monkeypatch.setattr(training.studies.seeds, "distill", never)
+    monkeypatch.setattr(seeds_module, "finetune", never)
+    monkeypatch.setattr(seeds_module, "distill", never)
     results.write_text(json.dumps({"other": {}}), encoding="utf-8")
     assert run_seeds(str(recipes), ["seed=3"], 2, out, results, progress=False) == entry
     assert read(results) == {"other": {}, "tags": entry}
