@@ -16,6 +16,7 @@ QUICK_S = 265.0
 AROUND_S = 7.5
 BASELINE_S = 11.0  # of a baseline: importing torch takes most of it
 LEAST_PHASE_S = 0.25
+LEAST_BATCH_S = 0.5  # eight documents at once take a slow variant a third of a second
 MOST_SCALE = 10.0  # a second for each probe: one model alone takes two minutes
 
 
@@ -75,7 +76,7 @@ def quick(variants: int, baselines: int = 0, p99_ms: float = P99_MS, seed: int =
     return Plan(
         settle_s=min(UNIT.settle_s * scale, 0.3),
         single_s=UNIT.single_s * scale,
-        batch_s=UNIT.batch_s * scale,
+        batch_s=max(UNIT.batch_s * scale, LEAST_BATCH_S),
         probe_s=UNIT.probe_s * scale,
         probes=UNIT.probes,
         again=UNIT.again,
