@@ -64,7 +64,8 @@ def bert_tokenizer() -> Tokenizer:
     return made
 
 
-def bart_tokenizer() -> Tokenizer:
+def byte_level(special: list[str]) -> Tokenizer:
+    """Pairs of bytes that are often beside each other; nothing is put around a text."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -72,32 +73,41 @@ def bart_tokenizer() -> Tokenizer:
         sample_texts(),
         trainers.BpeTrainer(
             vocab_size=VOCABULARY,
-            special_tokens=BART_SPECIAL,
+            special_tokens=special,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
     )
+    return made
+
+
+def unigram(special: list[str], single: str, pair: str) -> Tokenizer:
+    """Pieces of words by their likelihood; single, pair: templates of one text and of two."""
+    made = Tokenizer(models.Unigram())
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    unknown = next(token for token in special if "unk" in token.lower())
+    made.train_from_iterator(
+        sample_texts(),
+        trainers.UnigramTrainer(
+            vocab_size=VOCABULARY, special_tokens=special, unk_token=unknown, show_progress=False
+        ),
+    )
+    framing = [(token, special.index(token)) for token in special if token in single.split()]
+    made.post_processor = processors.TemplateProcessing(
+        single=single, pair=pair, special_tokens=framing
+    )
+    return made
+
+
+def bart_tokenizer() -> Tokenizer:
+    made = byte_level(BART_SPECIAL)
     made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     return made
 
 
 def t5_tokenizer() -> Tokenizer:
-    made = Tokenizer(models.Unigram())
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    made.decoder = decoders.Metaspace()
-    made.train_from_iterator(
-        sample_texts(),
-        trainers.UnigramTrainer(
-            vocab_size=VOCABULARY,
-            special_tokens=T5_SPECIAL,
-            unk_token="<unk>",
-            show_progress=False,
-        ),
-    )
-    made.post_processor = processors.TemplateProcessing(
-        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
-    )
-    return made
+    return unigram(T5_SPECIAL, "$A </s>", "$A </s> $B </s>")
 
 
 def save_bert(folder: Path) -> Path:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import transformers as hf
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import processors
 
 from tests import tiny_bases
-from tests.tiny_bases import POSITIONS, VOCABULARY, sample_texts, save
+from tests.tiny_bases import POSITIONS, VOCABULARY, byte_level, save, unigram
 
 SMALL = {
     "vocab_size": VOCABULARY,
@@ -21,40 +21,6 @@ SMALL = {
 }
 END = "<|endoftext|>"
 XLM_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-
-
-def byte_level(special: list[str]) -> Tokenizer:
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    made.train_from_iterator(
-        sample_texts(),
-        trainers.BpeTrainer(
-            vocab_size=VOCABULARY,
-            special_tokens=special,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    return made
-
-
-def unigram(special: list[str], single: str, pair: str) -> Tokenizer:
-    made = Tokenizer(models.Unigram())
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    made.decoder = decoders.Metaspace()
-    unknown = next(token for token in special if "unk" in token.lower())
-    made.train_from_iterator(
-        sample_texts(),
-        trainers.UnigramTrainer(
-            vocab_size=VOCABULARY, special_tokens=special, unk_token=unknown, show_progress=False
-        ),
-    )
-    framing = [(token, special.index(token)) for token in special if token in single.split()]
-    made.post_processor = processors.TemplateProcessing(
-        single=single, pair=pair, special_tokens=framing
-    )
-    return made
 
 
 def save_roberta(folder: Path) -> Path:
