@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ def verb(
 
 def show(options: argparse.Namespace, content: Any, human: str) -> None:
     print(json.dumps(content, indent=2, ensure_ascii=False) if options.json else human)
+
+
+def tell(text: str) -> None:
+    """A human word, beside the results."""
+    print(text, file=sys.stderr)
 
 
 def settings_of(values: Sequence[str], *ours: str) -> tuple[dict[str, str], list[str]]:

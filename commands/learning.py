@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from commands import places
-from commands.base import number, settings_of, show, verb
-from commands.studies import tell
+from commands.base import number, settings_of, show, tell, verb
 from commands.trials import folders_of
 
 WATCHED = ("report_to", "country")  # of the run, not of the recipe

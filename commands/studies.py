@@ -5,18 +5,13 @@ Finished trainings are kept below `out=DIR` and not run again.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from commands import places
-from commands.base import number, settings_of
+from commands.base import number, settings_of, tell
 from commands.trials import shown
-
-
-def tell(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def curves(settings: Sequence[str]) -> dict[str, Any]:
