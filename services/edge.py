@@ -50,6 +50,7 @@ from services.schemas import (
 
 if TYPE_CHECKING:
     from services.engine import Engine
+    from services.traces import Traces
 
 logger = logging.getLogger("transfer")
 
@@ -90,6 +91,7 @@ class Edge:
         self._find_engine = engine
         self._found: Engine | None = None
         self._gate: Gate | None = None
+        self._traces: Traces | None = None
         self._openapi = b""
         self._in_flight = 0
         self._pages: dict[str, Page] = {
@@ -110,13 +112,17 @@ class Edge:
             await self.app(scope, receive, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """From start to end: the gate is open and, where asked for, the port of the metrics."""
+        """From start to end: the gate, and where asked for the traces and a port of metrics."""
         servers: list[asyncio.Server] = []
 
         async def started(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 settings = self._engine().settings
                 self._opened_gate()
+                if settings.traces:
+                    from services.traces import traces_to
+
+                    self._traces = traces_to(settings.traces)
                 if isinstance(settings.metrics, int):
                     servers.append(
                         await serve_metrics(settings.metrics, self._exposition, EXPOSITION)
@@ -128,6 +134,8 @@ class Edge:
             server.close()
         if self._gate:
             self._gate.log.write()
+        if self._traces:
+            await asyncio.to_thread(self._traces.close)
 
     def _go_in_front(self, app: Any) -> None:
         """Take our requests before BentoML's own middleware does.
@@ -149,7 +157,8 @@ class Edge:
         task = TASK_OF.get(path) if method == "POST" else None
         known = path in ROUTES or path in self._pages or path in static.files()
         route = path if known else UNKNOWN
-        visit = Visit(request_id_of(headers), route, began)
+        parent = headers.get("traceparent", "")
+        visit = Visit(request_id_of(headers), method, route, began, parent)
         work = self._task(visit, headers, receive) if task else self._other(path, method, headers)
         reply = await self._guarded(work, visit)
         if "origin" in headers:
@@ -159,7 +168,7 @@ class Edge:
         if task:
             self._count(task, reply, visit.seconds)
         if path not in SILENT and not (path.startswith(static.PREFIX) and known):
-            self._opened_gate().leave(visit, reply.status, reply.answer)
+            self._leave(visit, reply)
         if reply.events is None:
             try:
                 await send_reply(reply, visit, receive, send)
@@ -196,6 +205,11 @@ class Edge:
             self._in_flight -= 1
             await reply.events.aclose()
         await send({"type": "http.response.body", "body": b""})
+
+    def _leave(self, visit: Visit, reply: Reply) -> None:
+        if self._traces:
+            visit.trace = self._traces.record(visit, reply.status, reply.answer)
+        self._opened_gate().leave(visit, reply.status, reply.answer)
 
     def _count(self, task: str, reply: Reply, seconds: float) -> None:
         answer = reply.answer

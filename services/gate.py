@@ -21,14 +21,19 @@ SPENT = (499, 504)  # the work was done, or a good part of it, though nobody has
 class Visit:
     """One request on its way.
 
+    traceparent: of the caller's own span, as W3C Trace Context has it
+    trace: the id of the trace that it is part of, where it is traced
     key: the name of the API key that it came with
     taken: tokens that it was estimated to cost
     text: the beginning of its body, where that is to be logged
     """
 
     request_id: str
+    method: str
     route: str
     began: float
+    traceparent: str = ""
+    trace: str = ""
     key: str = ""
     taken: int = 0
     text: str = ""
@@ -70,6 +75,8 @@ class Gate:
         if self._logs == "off":
             return
         entry: dict[str, Any] = {"id": visit.request_id, "route": visit.route, "status": status}
+        if visit.trace:
+            entry["trace"] = visit.trace
         if visit.key:
             entry["key"] = visit.key
         milliseconds = {"total": round(1000 * visit.seconds, 2)}

@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from services.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_NAME = "variants.lock.json"
 PLANS_NAME = "transfer-plans.json"
-TOKENS_PER_CORE = 32_768  # one to three seconds of work for the models that ship
+TOKENS_PER_CORE = 24_576  # one to two seconds of work for the models that ship
 SUPERVISOR = "TRANSFER_SUPERVISOR_PID"
 
 Provider = Literal["auto", "cpu", "cuda"]
@@ -47,6 +48,7 @@ class Settings:
     metrics: who may read /metrics: "open", "key", or a port of its own
     cors_origins: web pages of these origins may ask from a browser; "*": of all
     log_requests: a line of JSON for each: "on", "off", or "text" with the bodies
+    traces: the OpenTelemetry collector that gets a span of each request (OTLP/HTTP); "": none
     """
 
     variants: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ class Settings:
     metrics: str | int = "open"
     cors_origins: tuple[str, ...] = ()
     log_requests: LogRequests = "on"
+    traces: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -141,6 +144,13 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _collector(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise ValueError("the address of a collector, like http://localhost:4318")
+    return text.rstrip("/")
+
+
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not names:
@@ -167,6 +177,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "metrics": _metrics,
     "cors_origins": _origins,
     "log_requests": _one_of("on", "off", "text"),
+    "traces": _collector,
 }
 
 

@@ -186,5 +186,5 @@ def known(url: str, name: str) -> bool:
     try:
         found = httpx.get(f"{url}/api/v1/query", params={"query": f"count({name})"}, timeout=5)
         return bool(found.json()["data"]["result"])
-    except (httpx.TransportError, KeyError):
+    except (httpx.TransportError, KeyError, ValueError):  # it does not answer in JSON yet
         return False

@@ -38,6 +38,7 @@ def test_everything_can_be_set() -> None:
             "TRANSFER_METRICS": "9100",
             "TRANSFER_CORS_ORIGINS": "https://page.example/",
             "TRANSFER_LOG_REQUESTS": "text",
+            "TRANSFER_TRACES": "http://localhost:4318/",
         }
     )
     assert settings == Settings(
@@ -59,6 +60,7 @@ def test_everything_can_be_set() -> None:
         metrics=9100,
         cors_origins=("https://page.example",),
         log_requests="text",
+        traces="http://localhost:4318",
     )
     assert "0123456789abcdef" not in repr(settings)
 
@@ -72,6 +74,7 @@ def test_all_faults_are_reported_at_once() -> None:
         "TRANSFER_METRICS": "closed",
         "TRANSFER_CORS_ORIGINS": "page.example",
         "TRANSFER_LOG_REQUESTS": "perhaps",
+        "TRANSFER_TRACES": "localhost:4318",
     }
     with pytest.raises(UsageError) as caught:
         Settings.from_environment(faulty)
