@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unknown = set(options.scenes) - set(SCENES)
         if unknown:
             raise UsageError(
-                f"There is no scene {', '.join(sorted(unknown))}.", f"Known are {', '.join(SCENES)}."
+                f"There is no scene {', '.join(sorted(unknown))}.",
+                f"Known are {', '.join(SCENES)}.",
             )
         return rehearse(options)
     except TransferError as error:
