@@ -175,6 +175,16 @@ def alone(stage: Stage, seconds: float) -> Record:
         }
 
 
+def worst(starts: Sequence[Record]) -> Record:
+    """Of several starts of a pod the one that took most memory, and what any of them lost.
+
+    Starts differ by a fifth: what they need at once depends on when which graph is let go.
+    """
+    most = max(starts, key=lambda start: float(start["peak_pss_mb"]))
+    every = [start["peak_pss_mb"] for start in starts]
+    return {**most, "peaks_of_starts_mb": every, "lost": sum(start["lost"] for start in starts)}
+
+
 def _wait_planned(fleet: Fleet) -> None:
     """Until the only pod has a plan for each of its variants."""
     until = time.monotonic() + PLANNED_S

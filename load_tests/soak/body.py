@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from load_tests.sampler import Sampler
-from load_tests.server import serving
+from load_tests.server import serving, wait_planned
 from load_tests.soak.plan import Plan, Row, Say, figure
 from load_tests.soak.wire import HEAD, ask, connect, statuses
 from services.settings import Settings
@@ -72,6 +72,7 @@ def _upload(url: str, head: bytes, pieces: Iterator[bytes], allowed: int) -> tup
 def measure(plan: Plan, say: Say) -> Row:
     """The part of the soak."""
     with serving(plan.variants or ("intent",), env=plan.env) as server:
+        wait_planned(server)  # which takes memory of its own
         for _ in range(20):
             ask(server.url)
         rows = [
