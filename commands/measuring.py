@@ -160,7 +160,7 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
 def measure_plans(models: Sequence[str] | None) -> None:
     """How each variant is best called: measured by a server under test, it would cost memory."""
     from export.plans import measure_missing
-    from services.registry import read_lock
+    from services.lock import read_lock
 
     settings = Settings.from_environment()
     lock = read_lock(settings.lock)

@@ -12,9 +12,10 @@ from typing import Any
 
 from export.disagreement import Seen, disagreement, look
 from services.errors import UsageError
+from services.lock import VARIANTS, read_lock
 from services.manifest import Manifest
 from services.providers import limit_gpu_memory
-from services.registry import VARIANTS, read_lock, variant_path
+from services.registry import variant_path
 from services.runtime import Runtime
 from services.settings import Settings
 from services.tasks.zeroshot import ZeroShot

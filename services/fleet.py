@@ -14,18 +14,12 @@ from time import perf_counter, sleep
 from typing import Any
 
 from services.errors import ArtifactError, NotReadyError, TransferError
-from services.manifest import MANIFEST_NAME, Manifest, read_manifest
+from services.lock import VARIANTS, default_variant, select
+from services.manifest import AGAIN, MANIFEST_NAME, Manifest, read_manifest
 from services.memory import give_back
 from services.metrics import Metrics
 from services.plan import PlanFile
-from services.registry import (
-    AGAIN,
-    VARIANTS,
-    default_variant,
-    model_entry,
-    select,
-    variant_path,
-)
+from services.registry import model_entry, variant_path
 from services.runtime import CUDA, Runtime
 from services.scheduler import Scheduler
 from services.settings import Settings

@@ -21,7 +21,7 @@ import onnxruntime as ort
 
 from services.binding import on_device
 from services.errors import ArtifactError, TransferError
-from services.manifest import Manifest
+from services.manifest import AGAIN, Manifest
 from services.memory import resident_mb
 from services.plan import LONG, Call, Plan, PlanFile, calls_of, measure, plan_key, unmeasured
 from services.providers import CPU as CPU
@@ -33,14 +33,7 @@ from services.providers import (
     offered_providers,
     session_providers,
 )
-from services.registry import (
-    AGAIN,
-    GRAPH_NAME,
-    check_variant,
-    graph_sha256,
-    graphs_of,
-    load_task,
-)
+from services.registry import GRAPH_NAME, check_variant, graph_sha256, graphs_of, load_task
 from services.settings import Provider
 from services.tasks.base import Encoded, Outputs
 from services.tasks.kinds import Task

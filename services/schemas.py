@@ -16,13 +16,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.errors import TransferError
 from services.examples import EXAMPLES as EXAMPLES
-from services.windows import LongText
 
 MAX_ITEMS = 1024
 MAX_LABELS = 256
 DEPTH = 4  # of the deepest field of a request
 MILLISECONDS = "[1-9][0-9]{0,7}"  # X-Request-Timeout-Ms: up to a day
 
+LongText = Literal["window", "truncate", "error"]
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Texts = str | Annotated[list[str], Meta(min_length=1, max_length=MAX_ITEMS)]
 Threshold = Annotated[float, Meta(ge=0, le=1)]

@@ -10,18 +10,18 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders  # type: ignore[import-untyped]
 
 from services.errors import ArtifactError, ContentError
+from services.schemas import LongText as LongText
 
 # BERT's words end at an apostrophe: "it's" is three of them, and comes back as "it ' s".
 CONTRACTION = re.compile(r" ' (s|t|d|m|re|ve|ll)\b")
 
-LongText = Literal["window", "truncate", "error"]
 Offsets = list[tuple[int, int]]
 Feeds = dict[str, NDArray[Any]]
 

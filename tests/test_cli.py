@@ -16,7 +16,8 @@ import transfer
 from commands import measuring, places, serving
 from commands.trials import shown
 from export.publish import publish, write_lock
-from services.registry import read_lock, variant_path
+from services.lock import read_lock
+from services.registry import variant_path
 from tests.export.models import flip_last_byte, write_adapters
 from tests.export.store import bentoml_store
 from tests.services import tiny

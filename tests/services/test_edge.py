@@ -16,8 +16,8 @@ import pytest
 from services.body import Receive, Scope, Send
 from services.edge import Edge
 from services.engine import Engine
+from services.lock import read_lock
 from services.metrics import Metrics
-from services.registry import read_lock
 from services.settings import Settings
 from tests.services.conftest import Store
 
