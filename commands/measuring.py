@@ -36,22 +36,26 @@ def add(verbs: Any) -> None:
 
 
 def run_compare(options: argparse.Namespace) -> None:
+    report, human, rows = apart(compared, options.model, options.data)
+    if options.data and not options.offline:
+        page = compare_under_load(options, report, rows)
+        report["report"], human = str(page), f"{human}\n{page}"
+    show(options, report, human)
+
+
+def compared(model: str, data: Path | None) -> tuple[dict[str, Any], str, list[Any]]:
+    """(the report, its table, the rows) of all variants of a model, without load."""
     from export.compare import compare_variants, table
     from training.data import rows_for, sample_rows
 
     rows: list[Any] = []
 
     def rows_of(kind: str, labels: Sequence[str], multi_label: bool) -> Sequence[Any]:
-        rows[:] = rows_for(kind, options.data, multi_label) if options.data else sample_rows(kind)
+        rows[:] = rows_for(kind, data, multi_label) if data else sample_rows(kind)
         return rows
 
-    labelled = bool(options.data)
-    report = compare_variants(options.model, Settings.from_environment(), rows_of, labelled)
-    human = table(report)
-    if options.data and not options.offline:
-        page = compare_under_load(options, report, rows)
-        report["report"], human = str(page), f"{human}\n{page}"
-    show(options, report, human)
+    report = compare_variants(model, Settings.from_environment(), rows_of, bool(data))
+    return report, table(report), rows
 
 
 def compare_under_load(
