@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from services import huggingface, openapi, static
 from services.body import (
+    Buffer,
     DisconnectError,
     Headers,
     Message,
@@ -58,6 +59,7 @@ PASSED_ON = frozenset(
     {"/schema.json", "/static_content/swagger-ui.css", "/static_content/swagger-ui-bundle.js"}
 )
 SILENT = frozenset({"/livez", "/readyz", "/metrics"})  # not logged: probes ask all the time
+BODIES = 4  # of the largest size, that are read at the same time
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 CLIENT_GONE = 499
 UNKNOWN = "unknown"  # model and variant in the metrics of a request that named none there is
@@ -92,6 +94,7 @@ class Edge:
         self._found: Engine | None = None
         self._gate: Gate | None = None
         self._traces: Traces | None = None
+        self._buffer: Buffer | None = None
         self._openapi = b""
         self._in_flight = 0
         self._pages: dict[str, Page] = {
@@ -244,10 +247,13 @@ class Edge:
         self._in_flight += 1
         watch = Watch(receive, engine.settings.body_timeout_s)
         try:
-            body = await read_body(headers, receive, engine.settings.max_body_bytes)
+            body = await read_body(
+                headers, receive, engine.settings.max_body_bytes, self._read_ahead(engine)
+            )
             watch.body_is_here()
             request = decode_request(body, ROUTES[visit.route])
             gate.admit(visit, body, engine.scheduler.pace.tokens)
+            del body  # answering takes longer than reading
             return await answer_request(engine, request, timeout_s)
         except asyncio.CancelledError:
             watch.raise_reason()
@@ -255,6 +261,11 @@ class Edge:
         finally:
             watch.end()
             self._in_flight -= 1
+
+    def _read_ahead(self, engine: Engine) -> Buffer:
+        if self._buffer is None:
+            self._buffer = Buffer(BODIES * engine.settings.max_body_bytes)
+        return self._buffer
 
     async def _other(self, path: str, method: str, headers: Headers) -> Reply:
         if method == "OPTIONS" and "origin" in headers and (path in ROUTES or path in self._pages):

@@ -48,7 +48,7 @@ class Engine:
     def __init__(self, settings: Settings, lock: Mapping[str, str], metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.scheduler = Scheduler(settings.threads, settings.queue_tokens)
+        self.scheduler = Scheduler(settings.threads, settings.queue_tokens, settings.queue_s)
         self.fleet = Fleet(settings, lock, metrics, self.scheduler)
 
     def close(self) -> None:

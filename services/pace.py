@@ -44,4 +44,13 @@ class Pace:
 
     def seconds(self, tokens: int) -> float:
         """About how long all workers together need for so many tokens."""
-        return tokens / max(self._tokens_per_second.value * self.workers, 1e-9)
+        return tokens / self._together
+
+    def tokens_within(self, seconds: float) -> float:
+        """About how many tokens all workers together read in this time."""
+        return seconds * self._together
+
+    @property
+    def _together(self) -> float:
+        """Tokens a second of all workers."""
+        return max(self._tokens_per_second.value * self.workers, 1e-9)

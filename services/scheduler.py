@@ -49,12 +49,13 @@ class Scheduler:
     """A queue bounded by tokens, and the worker threads that empty it.
 
     threads: workers; queue_tokens: estimated tokens that may wait or run before new requests are
-    refused
+    refused; queue_s: seconds that these may take, at the pace of the last requests
     """
 
-    def __init__(self, threads: int, queue_tokens: int) -> None:
+    def __init__(self, threads: int, queue_tokens: int, queue_s: float = math.inf) -> None:
         self.threads = threads
         self.queue_tokens = queue_tokens
+        self.queue_s = queue_s
         self.pace = Pace(threads)
         self.asked = 0  # requests so far
         self.waiting = 0  # items, and parts of long ones
@@ -124,11 +125,12 @@ class Scheduler:
     ) -> int:
         """Queue the items or raise OverloadError; the tokens that the request counts for."""
         costs = [self.pace.tokens(item.characters) for item in items]
-        counted = min(sum(costs), max(1, int(self.queue_tokens * LARGEST_SHARE)))
+        most = min(self.queue_tokens, self.pace.tokens_within(self.queue_s))
+        counted = min(sum(costs), max(1, int(most * LARGEST_SHARE)))
         with self.lock:
             self.asked += 1
-            if self.tokens and self.tokens + counted > self.queue_tokens:
-                raise self._overload()
+            if self.tokens and self.tokens + counted > most:
+                raise self._overload(most)
             self.tokens += counted
             lane = self._lanes.get(runtime)
             if lane is None:
@@ -146,11 +148,10 @@ class Scheduler:
             self._queue(lane, group, len(group.waiting))
         return counted
 
-    def _overload(self) -> OverloadError:
+    def _overload(self, most: float) -> OverloadError:
         seconds = self.pace.seconds(self.tokens)
         return OverloadError(
-            f"About {self.tokens} tokens are waiting or being read; the limit is "
-            f"{self.queue_tokens}.",
+            f"About {self.tokens} tokens are waiting or being read; the limit is {most:.0f}.",
             "Try again after the time in Retry-After.",
             max(1, math.ceil(seconds)),
         )

@@ -249,13 +249,35 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
     scheduler.close()
 
 
+def test_what_waits_may_take_a_time_at_the_present_pace() -> None:
+    """A slow machine, or a slow model, refuses sooner: an overload is over as fast there."""
+    scheduler, echo = Scheduler(threads=1, queue_tokens=PLENTY, queue_s=2.0), Echo()
+    for _ in range(2000):
+        scheduler.pace.learn(100, 400, seconds=0.1)  # 1,000 tokens a second
+    echo.gate.clear()
+
+    async def main() -> list[Any]:
+        tokens = scheduler.pace.tokens(40)
+        fitting = 2000 // tokens
+        first = [asyncio.create_task(scheduler.run(echo, [item(n)], 20)) for n in range(fitting)]
+        await until(lambda: echo.calls)
+        with pytest.raises(OverloadError, match="the limit is 2000"):
+            for n in range(fitting):
+                await scheduler.run(echo, [item(n)], 20)
+        echo.gate.set()
+        return [found((await one)[0]) for one in first]
+
+    assert len(asyncio.run(main())) > 100
+    scheduler.close()
+
+
 def test_retry_after_grows_with_what_waits_and_with_how_slow_it_goes(one: Scheduler) -> None:
     one.tokens = 10_000
     for _ in range(2000):
         one.pace.learn(100, 400, seconds=0.1)  # 1,000 tokens a second
-    assert 9 <= one._overload().retry_after_s <= 11
+    assert 9 <= one._overload(PLENTY).retry_after_s <= 11
     one.tokens = 40_000
-    assert 36 <= one._overload().retry_after_s <= 44
+    assert 36 <= one._overload(PLENTY).retry_after_s <= 44
     one.tokens = 0
 
 

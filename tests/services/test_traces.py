@@ -176,7 +176,7 @@ def test_a_collector_that_does_not_answer_delays_nobody(
         with serving(tmp_path / "log.txt", env) as server:
             server.wait_until_ready()
             with httpx.Client(base_url=server.url, timeout=20) as client:
-                texts = [f"send {number} dollars" for number in range(600)]  # more than a batch
+                texts = [f"send {number} dollars" for number in range(1200)]  # several batches
                 found = {client.post("/classify", json={"text": t}).status_code for t in texts}
             server.process.send_signal(signal.SIGTERM)
             assert server.process.wait(15) == 0
