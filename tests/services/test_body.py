@@ -1,4 +1,4 @@
-"""Bodies of many connections at once: what is held of them is bounded, and small ones get through."""
+"""Bodies of many connections at once: what is held of them is bounded; small ones get through."""
 
 from __future__ import annotations
 
