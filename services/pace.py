@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
+FIRST = 5000.0  # tokens a second of one worker, until something was measured
 FORGET = 0.98  # what the past keeps of its weight with every new measurement
 
 
@@ -29,7 +30,7 @@ class Pace:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._tokens_per_second = Ratio(5000.0)
+        self._tokens_per_second = Ratio(FIRST)
         self._tokens_per_character = Ratio(0.3)
 
     def learn(self, tokens: int, characters: int, seconds: float) -> None:

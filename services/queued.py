@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 
+from services.pace import FIRST, Ratio
 from services.tasks.base import Encoded, Outputs
 from services.windows import Window
 from services.work import Done, Infers, Item, Stepwise, Writes
@@ -107,6 +108,7 @@ class Lane:
         self.writer = runtime if isinstance(runtime, Writes) else None
         self.groups: deque[Group] = deque()
         self.running = 0
+        self.tokens_per_second = Ratio(FIRST)  # of one worker
 
     @property
     def open(self) -> bool:

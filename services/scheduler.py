@@ -32,6 +32,10 @@ logger = logging.getLogger("transfer")
 
 # What one request counts towards the bound at most: a huge one must not shut out all others.
 LARGEST_SHARE = 0.25
+# A request that would take so many times its deadline, and longer than this, is not begun: a book
+# of 8 MB held both cores of a small machine for its first ten seconds, and was then given up.
+HOPELESS, HOPELESS_S = 2.0, 5.0
+LESS = "Send less text at once, or allow more time (X-Request-Timeout-Ms, TRANSFER_TIMEOUT_S)."
 
 
 class OverloadError(TransferError):
@@ -81,6 +85,8 @@ class Scheduler:
     async def run(self, runtime: Infers, items: Sequence[Item], timeout_s: float) -> list[Done]:
         """Work on all items; raises OverloadError at once, DeadlineError after `timeout_s`.
 
+        DeadlineError comes at once where the answer would take much longer than that.
+
         Cancelled (the client went away), it drops what has not begun.
         """
         loop = asyncio.get_running_loop()
@@ -89,7 +95,10 @@ class Scheduler:
         counted = self._enter(runtime, items, group, self._outbox_of(loop), entered)
         timer = loop.call_later(timeout_s, _expire, group, timeout_s)
         try:
-            return await group.future
+            done = await group.future
+            if any(isinstance(one.error, DeadlineError) for one in done):
+                raise _late(timeout_s)  # a worker saw it before this loop did
+            return done
         finally:
             timer.cancel()
             group.left = True
@@ -115,6 +124,15 @@ class Scheduler:
             self._outbox = Outbox(loop)
         return self._outbox
 
+    def _refuse_hopeless(self, lane: Lane, tokens: int, timeout_s: float) -> None:
+        seconds = tokens / max(lane.tokens_per_second.value * self.threads, 1e-9)
+        if seconds > max(HOPELESS * timeout_s, HOPELESS_S):
+            raise DeadlineError(
+                f"About {tokens} tokens take this model about {seconds:.0f} s here; allowed are "
+                f"{timeout_s:g}.",
+                LESS,
+            )
+
     def _enter(
         self,
         runtime: Infers,
@@ -123,18 +141,19 @@ class Scheduler:
         outbox: Outbox,
         entered: float,
     ) -> int:
-        """Queue the items or raise OverloadError; the tokens that the request counts for."""
+        """Queue the items or raise what refuses them; the tokens that the request counts for."""
         costs = [self.pace.tokens(item.characters) for item in items]
         most = min(self.queue_tokens, self.pace.tokens_within(self.queue_s))
         counted = min(sum(costs), max(1, int(most * LARGEST_SHARE)))
         with self.lock:
             self.asked += 1
-            if self.tokens and self.tokens + counted > most:
-                raise self._overload(most)
-            self.tokens += counted
             lane = self._lanes.get(runtime)
             if lane is None:
                 lane = self._lanes[runtime] = Lane(runtime)
+            self._refuse_hopeless(lane, sum(costs), group.deadline - entered)
+            if self.tokens and self.tokens + counted > most:
+                raise self._overload(most)
+            self.tokens += counted
             for index, (item, cost) in enumerate(zip(items, costs, strict=True)):
                 key = (id(lane), item.key)
                 twin = self._in_flight.get(key) if item.key is not None else None
@@ -283,10 +302,8 @@ class Scheduler:
 
 def _expire(group: Group, timeout_s: float) -> None:
     if not group.future.done():
-        group.future.set_exception(
-            DeadlineError(
-                f"The answer took longer than {timeout_s:g} s.",
-                "Send less text at once, or allow more time (X-Request-Timeout-Ms, "
-                "TRANSFER_TIMEOUT_S).",
-            )
-        )
+        group.future.set_exception(_late(timeout_s))
+
+
+def _late(timeout_s: float) -> DeadlineError:
+    return DeadlineError(f"The answer took longer than {timeout_s:g} s.", LESS)

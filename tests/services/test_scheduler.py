@@ -271,6 +271,20 @@ def test_what_waits_may_take_a_time_at_the_present_pace() -> None:
     scheduler.close()
 
 
+def test_what_would_take_much_longer_than_its_deadline_is_not_begun() -> None:
+    scheduler, echo = Scheduler(threads=1, queue_tokens=PLENTY), Echo()
+    run(scheduler, echo, [item(0)])
+    lane = next(iter(scheduler._lanes.values()))
+    for _ in range(2000):
+        lane.tokens_per_second.learn(100, 0.1)  # 1,000 tokens a second
+    book = Item(item(1).encode, item(1).decode, characters=400_000)
+    with pytest.raises(DeadlineError, match=r"About \d+ tokens take .* allowed are 20"):
+        run(scheduler, echo, [book])
+    assert echo.calls == [[0]]
+    assert run(scheduler, echo, [book], timeout_s=1000) == [1]
+    scheduler.close()
+
+
 def test_retry_after_grows_with_what_waits_and_with_how_slow_it_goes(one: Scheduler) -> None:
     one.tokens = 10_000
     for _ in range(2000):
