@@ -1,6 +1,6 @@
 """How long to look at a variant: the phases of `transfer bench` in seconds.
 
-THOROUGH is for a quiet machine and an hour; `quick` shares five minutes among the variants.
+THOROUGH is for a quiet machine and three quarters of an hour; `quick` shares five minutes among the variants.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Plan:
     """
 
     settle_s: float = 1.0
-    single_s: float = 10.0
-    batch_s: float = 6.0
-    probe_s: float = 5.0
+    single_s: float = 8.0
+    batch_s: float = 5.0
+    probe_s: float = 4.0
     probes: int = 12
     again: bool = True
-    confirm_s: float = 20.0
+    confirm_s: float = 15.0
     least: int = 100
-    offline_s: float = 8.0
+    offline_s: float = 6.0
     mixes: tuple[str, ...] = (SHORT, LONG, MIXED)
     p99_ms: float = P99_MS
     seed: int = 0
