@@ -30,9 +30,10 @@ from services.body import (
     headers_of,
     read_body,
 )
-from services.errors import NotReadyError, TransferError
+from services.errors import NotReadyError, TransferError, UsageError
 from services.events import events_of
 from services.gate import Gate, Visit
+from services.lifecycle import end_worker
 from services.metrics_port import serve_metrics
 from services.reply import Reply, encode, error_reply, piece, response_start, send_reply
 from services.schemas import (
@@ -117,16 +118,11 @@ class Edge:
 
         async def started(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                settings = self._engine().settings
-                self._opened_gate()
-                if settings.traces:
-                    from services.traces import traces_to
-
-                    self._traces = traces_to(settings.traces)
-                if isinstance(settings.metrics, int):
-                    servers.append(
-                        await serve_metrics(settings.metrics, self._exposition, EXPOSITION)
-                    )
+                try:
+                    await self._open(servers)
+                except UsageError as error:
+                    # Raised, it would end this worker alone, which is started again for ever.
+                    end_worker(error)
             await send(message)
 
         await self.app(scope, receive, started)
@@ -136,6 +132,17 @@ class Edge:
             self._gate.log.write()
         if self._traces:
             await asyncio.to_thread(self._traces.close)
+
+    async def _open(self, servers: list[asyncio.Server]) -> None:
+        """Raises UsageError for what the settings ask for and this machine does not give."""
+        settings = self._engine().settings
+        self._opened_gate()
+        if settings.traces:
+            from services.traces import traces_to
+
+            self._traces = traces_to(settings.traces)
+        if isinstance(settings.metrics, int):
+            servers.append(await serve_metrics(settings.metrics, self._exposition, EXPOSITION))
 
     def _go_in_front(self, app: Any) -> None:
         """Take our requests before BentoML's own middleware does.
