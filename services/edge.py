@@ -50,7 +50,7 @@ from services.schemas import (
 )
 
 if TYPE_CHECKING:
-    from services.engine import Engine
+    from services.engine import Engine, Tell
     from services.traces import Traces
 
 logger = logging.getLogger("transfer")
@@ -61,7 +61,7 @@ PASSED_ON = frozenset(
 SILENT = frozenset({"/livez", "/readyz", "/metrics"})  # not logged: probes ask all the time
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 CLIENT_GONE = 499
-UNKNOWN = "unknown"  # model and variant in the metrics of a request that named none there is
+UNKNOWN = "unknown"  # model and variant in the metrics of a request for which none was picked
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 TASK_OF = {
@@ -173,7 +173,7 @@ class Edge:
         if reply.events is not None:
             await self._stream(reply, visit, receive, send)
         if task:
-            self._count(task, reply, visit.seconds)
+            self._count(task, reply, visit)
         if path not in SILENT and not (path.startswith(static.PREFIX) and known):
             self._leave(visit, reply)
         if reply.events is None:
@@ -218,10 +218,9 @@ class Edge:
             visit.trace = self._traces.record(visit, reply.status, reply.answer)
         self._opened_gate().leave(visit, reply.status, reply.answer)
 
-    def _count(self, task: str, reply: Reply, seconds: float) -> None:
-        answer = reply.answer
-        model, variant = (answer.model, answer.variant) if answer else (UNKNOWN, UNKNOWN)
-        self._engine().metrics.answered(task, model, variant, reply.status, seconds)
+    def _count(self, task: str, reply: Reply, visit: Visit) -> None:
+        model, variant = visit.model or UNKNOWN, visit.variant or UNKNOWN
+        self._engine().metrics.answered(task, model, variant, reply.status, visit.seconds)
 
     async def _guarded(self, work: Awaitable[Reply], visit: Visit) -> Reply:
         """Turn every failure into the uniform error body."""
@@ -255,7 +254,7 @@ class Edge:
             watch.body_is_here()
             request = decode_request(body, ROUTES[visit.route])
             gate.admit(visit, body, engine.scheduler.pace.tokens)
-            return await answer_request(engine, request, timeout_s)
+            return await answer_request(engine, request, timeout_s, visit.picked)
         except asyncio.CancelledError:
             watch.raise_reason()
             raise
@@ -348,17 +347,19 @@ def _is_ours(scope: Scope) -> bool:
     return scope["path"] not in PASSED_ON or scope["method"] not in ("GET", "HEAD")
 
 
-async def answer_request(engine: Engine, request: Request, timeout_s: float) -> Reply:
-    """The reply to any checked request."""
+async def answer_request(
+    engine: Engine, request: Request, timeout_s: float, tell: Tell | None = None
+) -> Reply:
+    """The reply to any checked request; tell: told which variant was picked."""
     if isinstance(request, CompareRequest):
-        answer = await engine.compare(request, timeout_s)
+        answer = await engine.compare(request, timeout_s, tell)
         return Reply(encode(answer.body), answer=answer)
     if isinstance(request, HfClassifyRequest | HfQaRequest | HfSummarizeRequest):
-        answer = await engine.answer(huggingface.request_of(request), timeout_s)
+        answer = await engine.answer(huggingface.request_of(request), timeout_s, tell=tell)
         body = huggingface.answer_of(request, answer.body["results"])
         return Reply(encode(body), answer=answer)
     if isinstance(request, SummarizeRequest) and request.stream:
-        events = events_of(engine, request, timeout_s)
+        events = events_of(engine, request, timeout_s, tell)
         first = await anext(events)  # what fails before it has a status of its own
         return Reply(
             first.encode(),
@@ -367,7 +368,7 @@ async def answer_request(engine: Engine, request: Request, timeout_s: float) -> 
             answer=first.answer,
             events=events,
         )
-    answer = await engine.answer(request, timeout_s)  # type: ignore[arg-type]  # what is left
+    answer = await engine.answer(request, timeout_s, tell=tell)  # type: ignore[arg-type]  # what is left
     return Reply(encode(answer.body), answer=answer)
 
 
