@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from services.pace import FIRST, Ratio
 from services.tasks.base import Encoded, Outputs
 from services.windows import Window
-from services.work import Done, Infers, Item, Stepwise, Writes
+from services.work import DeadlineError, Done, Infers, Item, Stepwise, Writes
 
 logger = logging.getLogger("transfer")
 
@@ -56,7 +56,9 @@ class Group:
         return not self.left and now < self.deadline
 
     def finish(self, index: int, done: Done) -> None:
-        """In the event loop."""
+        """In the event loop; of what was given up the request's own timer tells in a moment."""
+        if isinstance(done.error, DeadlineError):
+            return
         self._done[index] = done
         self._open -= 1
         if self._open == 0 and not self.future.done():

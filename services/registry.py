@@ -80,11 +80,16 @@ def check_variant(folder: Path) -> Manifest:
     missing = {*graphs_of(manifest.kind), TOKENIZER_NAME} - {file.path for file in manifest.files}
     if missing:
         raise ArtifactError(f"{path} does not list {', '.join(sorted(missing))}.", AGAIN)
-    for file in manifest.files:
-        _check_file(folder, file)
+    check_files(folder, manifest)
     for graph in graphs_of(manifest.kind):
         check_weights(folder / graph, {file.path for file in manifest.files})
     return manifest
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Raise ArtifactError for a file that is not what the manifest says: no link, size, sha256."""
+    for file in manifest.files:
+        _check_file(folder, file)
 
 
 def _check_file(folder: Path, file: File) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Hashable, Sequence
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
+from weakref import WeakSet
 
 from services.errors import TransferError
 from services.pace import Pace
@@ -65,6 +66,7 @@ class Scheduler:
         self.waiting = 0  # items, and parts of long ones
         self.tokens = 0  # estimated, waiting or running
         self._lanes: dict[Infers, Lane] = {}
+        self._retired: WeakSet[Infers] = WeakSet()
         self._ready: deque[Lane | Turn] = deque()  # turns that were interrupted
         self._in_flight: dict[tuple[int, Hashable], Task] = {}
         self._outbox: Outbox | None = None
@@ -95,10 +97,7 @@ class Scheduler:
         counted = self._enter(runtime, items, group, self._outbox_of(loop), entered)
         timer = loop.call_later(timeout_s, _expire, group, timeout_s)
         try:
-            done = await group.future
-            if any(isinstance(one.error, DeadlineError) for one in done):
-                raise _late(timeout_s)  # a worker saw it before this loop did
-            return done
+            return await group.future
         finally:
             timer.cancel()
             group.left = True
@@ -106,9 +105,14 @@ class Scheduler:
                 self.tokens -= counted
 
     def retire(self, runtime: Infers) -> None:
-        """Forget a runtime that gets no more requests; what waits for it is still worked on."""
+        """Forget a runtime as soon as nothing waits for it; what does is still worked on.
+
+        A request that picked it before may still come, and finds it as it was.
+        """
         with self.lock:
-            self._lanes.pop(runtime, None)
+            self._retired.add(runtime)
+            if lane := self._lanes.get(runtime):
+                self._drop_if_over(lane)
 
     def close(self) -> None:
         """Finish what runs, drop what waits."""
@@ -147,13 +151,12 @@ class Scheduler:
         counted = min(sum(costs), max(1, int(most * LARGEST_SHARE)))
         with self.lock:
             self.asked += 1
-            lane = self._lanes.get(runtime)
-            if lane is None:
-                lane = self._lanes[runtime] = Lane(runtime)
+            lane = self._lanes.get(runtime) or Lane(runtime)
             self._refuse_hopeless(lane, sum(costs), group.deadline - entered)
             if self.tokens and self.tokens + counted > most:
                 raise self._overload(most)
             self.tokens += counted
+            self._lanes[runtime] = lane
             for index, (item, cost) in enumerate(zip(items, costs, strict=True)):
                 key = (id(lane), item.key)
                 twin = self._in_flight.get(key) if item.key is not None else None
@@ -207,6 +210,8 @@ class Scheduler:
             work = self._fill(first)
             if first.groups:
                 self._ready.append(first)
+            elif not work:
+                self._drop_if_over(first)
             if work:
                 first.running += 1
                 return Turn(first, work)
@@ -240,6 +245,11 @@ class Scheduler:
                 self._forget(work if isinstance(work, Task) else work.task)
         return turn
 
+    def _drop_if_over(self, lane: Lane) -> None:
+        """Let go of a lane whose runtime is retired, and with it of the runtime's graphs."""
+        if lane.runtime in self._retired and not lane.groups and not lane.running:
+            self._lanes.pop(lane.runtime, None)
+
     def _forget(self, task: Task) -> None:
         """From now on an equal item is computed anew."""
         key = (id(task.lane), task.item.key)
@@ -267,6 +277,7 @@ class Scheduler:
             with self.lock:
                 if finished:
                     turn.lane.running -= 1
+                    self._drop_if_over(turn.lane)
                 else:
                     self._ready.append(turn)
                 if self._ready and self._idle:

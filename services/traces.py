@@ -68,6 +68,9 @@ class Traces:
                 "transfer.request_id": visit.request_id,
             }
         )
+        if visit.model:
+            span.set_attribute("transfer.model", visit.model)
+            span.set_attribute("transfer.variant", visit.variant)
         if answer and answer.done:
             span.set_attributes(_work(answer))
         if status >= 500:
@@ -98,8 +101,6 @@ def traces_to(collector: str) -> Traces:
 def _work(answer: Answer) -> dict[str, Any]:
     done = answer.done
     return {
-        "transfer.model": answer.model,
-        "transfer.variant": answer.variant,
         "transfer.items": len(done),
         "transfer.tokens": sum(one.tokens for one in done),
         "transfer.windows": sum(one.windows for one in done),
