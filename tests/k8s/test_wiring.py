@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from services.settings import Settings
-from tests.k8s.conftest import Overlay, Workload, rendered
+from tests.k8s.conftest import ROOT, Overlay, Workload, rendered
 
+RUNBOOK = ROOT / "docs" / "operations.md"
 PROBES = {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
 
 
@@ -32,6 +34,38 @@ def test_every_other_selector_finds_pods(overlay: Overlay) -> None:
         assert len(selected(overlay, budget["spec"]["selector"]["matchLabels"])) == 1
     for policy in overlay.all("NetworkPolicy"):
         assert selected(overlay, policy["spec"]["podSelector"]["matchLabels"])
+
+
+@pytest.mark.parametrize("before", ["cpu-int8", "gpu-fp16"])
+@pytest.mark.parametrize("after", ["canary", "shadow"])
+def test_what_runs_and_the_tracks_beside_it_do_not_mix(before: str, after: str) -> None:
+    """Two budgets for a pod forbid its eviction; a Service would send to the candidate's pods."""
+    for one, other in ((before, after), (after, before)):
+        for selector in selectors(rendered(one)):
+            assert not selected(rendered(other), selector)
+
+
+def selectors(overlay: Overlay) -> list[dict[str, str]]:
+    """Those of Services, budgets, and Deployments, whose autoscalers count by them."""
+    wider = [*overlay.all("PodDisruptionBudget"), *overlay.all("Deployment")]
+    return [
+        *(each["spec"]["selector"] for each in overlay.all("Service")),
+        *(each["spec"]["selector"]["matchLabels"] for each in wider),
+    ]
+
+
+def test_the_runbook_takes_away_what_the_tracks_replace() -> None:
+    """What only cpu-int8 has; what both have is shared, and stays."""
+    (command,) = re.findall(
+        r"^ *kubectl delete ((?:.+\\\n)*.+)$", RUNBOOK.read_text(), re.MULTILINE
+    )
+    taken = {word for word in command.split() if "/" in word}
+    before, after = (
+        {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in rendered(name).objects}
+        for name in ("cpu-int8", "shadow")
+    )
+    kept = {each for each in before - after if each.startswith("configmap/transfer-settings-")}
+    assert taken == before - after - kept
 
 
 def test_every_port_of_a_service_is_a_port_of_its_pods(overlay: Overlay) -> None:
