@@ -9,6 +9,7 @@ by a made-up one. A Bento's models are those of this checkout's store.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from services.settings import LOCK_NAME
 SERVICE = "services.app:Transfer"
 STORE = "/var/lib/bentoml"
 KEYS = "keys"
+REFERENCE = re.compile(r"\$?\$\(([\w.-]+)\)")
 # Inside of the pod; it is never opened here.
 CONTAINER_TMP = "/tmp"  # nosec B108
 
@@ -92,7 +94,7 @@ class Pod:
 
     def _run(self, container: Container) -> subprocess.Popen[bytes]:
         command = localized(container, self.folder, self.port)
-        env = environment(container, self.folder)
+        env = environment(container, self.folder, self.name)
         env = {**_outside(), "TRANSFER_LOCK": str(self.place.lock), **env, "PYTHONPATH": str(ROOT)}
         with self.log.open("ab") as output:
             return subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
@@ -204,14 +206,35 @@ def _outside() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-def environment(container: Container, folder: Path) -> dict[str, str]:
-    """The container's variables, with paths of this machine and a port for the metrics."""
-    env = {name: _path(value, container, folder) for name, value in container.env.items()}
+def environment(container: Container, folder: Path, pod: str) -> dict[str, str]:
+    """The container's variables, with paths of this machine and a port for the metrics.
+
+    pod: its name, for $(metadata.name)
+    """
+    values = expanded(container.env, {"metadata.name": pod})
+    env = {name: _path(value, container, folder) for name, value in values.items()}
     if env.get("TRANSFER_METRICS", "").isdigit():
         env["TRANSFER_METRICS"] = str(free_port())
     if CONTAINER_TMP in container.mounts:
         env["TMPDIR"] = _path(CONTAINER_TMP, container, folder)
     return env
+
+
+def expanded(env: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """Variables with what $(NAME) stands for, as the kubelet puts it in.
+
+    What is defined later, or nowhere, stays as it is written, and $$(NAME) is a literal $(NAME).
+    """
+    found: dict[str, str] = {}
+
+    def put(match: re.Match[str]) -> str:
+        if match[0].startswith("$$"):
+            return match[0][1:]
+        return {**known, **found}.get(match[1], match[0])
+
+    for name, value in env.items():
+        found[name] = REFERENCE.sub(put, value)
+    return found
 
 
 def localized(container: Container, folder: Path, port: int) -> list[str]:

@@ -58,8 +58,7 @@ def test_service_links_do_not_mix_with_the_settings(overlay: Overlay) -> None:
 def test_what_bentoml_and_python_write_to_is_mounted(serving: Overlay) -> None:
     for server in serving.servers:
         mounts = {mount["mountPath"]: mount for mount in server.container["volumeMounts"]}
-        environment = {each["name"]: each["value"] for each in server.container["env"]}
-        for path in ("/tmp", environment["BENTOML_HOME"]):
+        for path in ("/tmp", server.variables["BENTOML_HOME"]):
             assert not mounts[path].get("readOnly")
 
 

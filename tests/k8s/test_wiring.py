@@ -78,7 +78,9 @@ def test_every_port_of_a_service_is_a_port_of_its_pods(overlay: Overlay) -> None
 def test_every_port_that_is_let_in_exists(overlay: Overlay) -> None:
     for policy in overlay.all("NetworkPolicy"):
         found = selected(overlay, policy["spec"]["podSelector"]["matchLabels"])
-        named = [port for rule in policy["spec"]["ingress"] for port in rule.get("ports", ())]
+        named = [
+            port for rule in policy["spec"].get("ingress", ()) for port in rule.get("ports", ())
+        ]
         known = {name for workload in found for name in workload.ports}
         assert {port["port"] for port in named} <= known
 
@@ -149,16 +151,21 @@ def test_what_runs_fits_the_hardware(serving: Overlay) -> None:
         assert all(name.endswith("-fp16" if gpu else "-int8") for name in variants)
 
 
-def test_models_are_delivered_where_the_server_looks_for_them() -> None:
-    for server in rendered("canary").servers:
+@pytest.fixture(params=["canary", "shadow"])
+def delivering(request: pytest.FixtureRequest) -> Overlay:
+    """Those whose models come from an image of their own."""
+    return rendered(request.param)
+
+
+def test_models_are_delivered_where_the_server_looks_for_them(delivering: Overlay) -> None:
+    for server in delivering.servers:
         (models,) = server.pod["initContainers"]
         _, target = models["args"]
         assert models["envFrom"] == server.container["envFrom"], "the same TRANSFER_VARIANTS"
         assert {"name": "models", "mountPath": target} in models["volumeMounts"]
         assert server.settings["TRANSFER_LOCK"] == f"{target}/variants.lock.json"
-        environment = {each["name"]: each["value"] for each in server.container["env"]}
         store = {each["mountPath"]: each for each in server.container["volumeMounts"]}
-        assert store[f"{environment['BENTOML_HOME']}/models"]["subPath"] == "models"
+        assert store[f"{server.variables['BENTOML_HOME']}/models"]["subPath"] == "models"
 
 
 def routes(overlay: Overlay) -> Iterator[dict[str, object]]:
