@@ -41,7 +41,7 @@ class Probe:
 @dataclass(frozen=True)
 class Container:
     """command: of the manifest, empty where the image's entrypoint takes the arguments
-    env: in the manifest's order; $(NAME) is what was defined before, $(metadata.name) the pod's name
+    env: in the manifest's order; $(NAME) is what was defined before, $(metadata.name) the pod
     mounts: path in the container -> (volume, folder in it)
     """
 
