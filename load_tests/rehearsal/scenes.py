@@ -97,7 +97,10 @@ def rolling(stage: Stage, updates: int) -> Record:
 
 
 def kills(stage: Stage, times: int) -> Record:
-    """SIGKILL to the worker of one pod after the other; the next when that one is back."""
+    """SIGKILL to the worker of one pod after the other; the next when that one is back.
+
+    As in the image, that ends the container, and it is started again.
+    """
     with running(stage) as now:
         fleet = now.fleets[stage.deployments[0].service]
         back_s = []
@@ -112,6 +115,7 @@ def kills(stage: Stage, times: int) -> Record:
         counts = now.envoy.counts(fleet.deployment.service)
         return {
             "kills": times,
+            "restarts": fleet.restarts,
             "replicas": len(fleet.pods),
             **load.seen,
             "retries": counts.get("upstream_rq_retry", 0),
