@@ -76,18 +76,21 @@ def plain(deployment: Deployment) -> Route:
     return Route({deployment.service: 1}, timeout_s=40.0)
 
 
-def rolling(stage: Stage, updates: int) -> Record:
-    """Every pod of the first deployment is replaced, again and again."""
+def rolling(stage: Stage, updates: int, least_s: float = 0.0) -> Record:
+    """Every pod of the first deployment is replaced, so often, and on until `least_s` have passed."""
     with running(stage) as now:
         fleet = now.fleets[stage.deployments[0].service]
+        done = 0
         with now.load as load:
+            until = time.monotonic() + least_s
             time.sleep(1.0)
-            for _ in range(updates):
+            while done < updates or time.monotonic() < until:
                 fleet.update()
+                done += 1
             fleet.wait_ended()
             time.sleep(1.0)
         return {
-            "updates": updates,
+            "updates": done,
             "replicas": len(fleet.pods),
             "pods_replaced": len(fleet.ended),
             **load.seen,

@@ -36,6 +36,15 @@ def test_a_rolling_update_loses_nothing(deployed: Make, place: Place, tmp_path: 
     }
 
 
+def test_a_rolling_update_goes_on_as_long_as_it_is_told_to(
+    deployed: Make, place: Place, tmp_path: Path
+) -> None:
+    one = deployed()
+    found = scenes.rolling(stage(place, tmp_path, scenes.plain(one), one), 1, least_s=3.0)
+    assert found["updates"] > 1
+    assert found["pods_replaced"] == 2 * found["updates"]
+
+
 def test_pods_that_end_before_the_proxy_knows_lose_requests_and_the_scene_says_so(
     deployed: Make, place: Place, tmp_path: Path
 ) -> None:
