@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -176,6 +178,21 @@ def test_a_stream_that_fails_on_the_way_says_why(page: Page) -> None:
     part.get_by_role("button", name="Summarize").click()
     expect(part.locator(".notice.bad")).to_contain_text("It took too long.")
     expect(part.locator(".notice.bad")).to_contain_text("Send less.")
+
+
+@pytest.mark.parametrize("stream", ["", 'event: token\ndata: {"text":"A "}\n\n'])
+def test_a_stream_that_ends_before_its_answer_says_so(page: Page, stream: str) -> None:
+    part = show(page, "summarize")
+    page.route(
+        "**/summarize", lambda route: route.fulfill(content_type="text/event-stream", body=stream)
+    )
+    part.get_by_role("button", name="Summarize").click()
+    expect(part.locator(".notice.bad")).to_contain_text("The stream ended before the whole answer.")
+    expect(part.locator(".summary")).to_have_count(0)
+    page.unroute("**/summarize")
+    part.get_by_role("button", name="Summarize").click()
+    expect(part.locator(".notice")).to_have_count(0)
+    expect(part.locator(".summary")).not_to_be_empty()
 
 
 # --- comparing
@@ -402,6 +419,20 @@ def test_a_busy_service_is_asked_again_after_a_countdown(
     expect(headline(part)).to_have_text("freeze_card")
     expect(notice).to_have_count(0)
     assert len(asked) == 2
+    refused(noise, 429)
+
+
+def test_a_date_to_wait_for_is_counted_down(page: Page, noise: list[str]) -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(minutes=15), usegmt=True)
+    part = panel(page, "classify")
+    page.route(
+        "**/classify",
+        lambda route: route.fulfill(
+            status=429, headers={"Retry-After": until}, json={"error": BUSY}
+        ),
+    )
+    part.get_by_role("button", name="Classify").click()
+    expect(part.locator(".notice .seconds")).to_have_text(re.compile("^(900|8[89].)$"))
     refused(noise, 429)
 
 
