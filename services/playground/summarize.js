@@ -99,7 +99,13 @@ function show(place, { body, answer }) {
 
 /** The text with the chosen sentences marked, the surer the stronger. */
 function inText(text, sentences) {
-  const spans = sentences.map((one) => ({ ...one, kind: "chosen", title: percent(one.score) }));
+  const surest = Math.max(...sentences.map((one) => one.score));
+  const spans = sentences.map((one) => ({
+    ...one,
+    kind: "chosen",
+    title: percent(one.score),
+    strength: one.score / surest || 0,
+  }));
   return h(
     "p",
     { class: "text", dir: "auto" },
