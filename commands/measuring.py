@@ -127,7 +127,12 @@ def bench_command(options: argparse.Namespace) -> str:
     parts += [f"--models {options.models}"] if options.models else []
     parts += ["--data FOLDER"] if options.data else []
     parts += [f"--rows {options.rows}"] if options.rows else []
-    parts += [f"--p99-ms {options.p99_ms:g}"] if options.p99_ms else []
+    numbers = {
+        "p99-ms": options.p99_ms,
+        "min-rps": options.min_rps or None,
+        "price-per-hour": options.price_per_hour,
+    }
+    parts += [f"--{name} {value:g}" for name, value in numbers.items() if value is not None]
     return " ".join(parts)
 
 
@@ -142,9 +147,10 @@ def judge_on(data: Path, rows: int, model: str) -> dict[str, Any] | None:
     if model not in plan:
         return None
     exam = held_out_for(model, plan[model], data).test
-    chosen = sample(exam.rows, rows, 0)
+    numbers = sample(list(range(len(exam.rows))), rows, 0)
+    chosen = [exam.rows[number] for number in numbers]
     found = compare_variants(
-        model, Settings.from_environment(), lambda *_: chosen, True, exam.summary_sentences
+        model, Settings.from_environment(), lambda *_: chosen, True, exam.summary_sentences, numbers
     )
     return {**found, "data": exam.data}
 
