@@ -36,22 +36,26 @@ def add(verbs: Any) -> None:
 
 
 def run_compare(options: argparse.Namespace) -> None:
+    report, human, rows = apart(compared, options.model, options.data)
+    if options.data and not options.offline:
+        page = compare_under_load(options, report, rows)
+        report["report"], human = str(page), f"{human}\n{page}"
+    show(options, report, human)
+
+
+def compared(model: str, data: Path | None) -> tuple[dict[str, Any], str, list[Any]]:
+    """(the report, its table, the rows) of all variants of a model, without load."""
     from export.compare import compare_variants, table
     from training.data import rows_for, sample_rows
 
     rows: list[Any] = []
 
     def rows_of(kind: str, labels: Sequence[str], multi_label: bool) -> Sequence[Any]:
-        rows[:] = rows_for(kind, options.data, multi_label) if options.data else sample_rows(kind)
+        rows[:] = rows_for(kind, data, multi_label) if data else sample_rows(kind)
         return rows
 
-    labelled = bool(options.data)
-    report = compare_variants(options.model, Settings.from_environment(), rows_of, labelled)
-    human = table(report)
-    if options.data and not options.offline:
-        page = compare_under_load(options, report, rows)
-        report["report"], human = str(page), f"{human}\n{page}"
-    show(options, report, human)
+    report = compare_variants(model, Settings.from_environment(), rows_of, bool(data))
+    return report, table(report), rows
 
 
 def compare_under_load(
@@ -123,7 +127,12 @@ def bench_command(options: argparse.Namespace) -> str:
     parts += [f"--models {options.models}"] if options.models else []
     parts += ["--data FOLDER"] if options.data else []
     parts += [f"--rows {options.rows}"] if options.rows else []
-    parts += [f"--p99-ms {options.p99_ms:g}"] if options.p99_ms else []
+    numbers = {
+        "p99-ms": options.p99_ms,
+        "min-rps": options.min_rps or None,
+        "price-per-hour": options.price_per_hour,
+    }
+    parts += [f"--{name} {value:g}" for name, value in numbers.items() if value is not None]
     return " ".join(parts)
 
 
@@ -138,9 +147,10 @@ def judge_on(data: Path, rows: int, model: str) -> dict[str, Any] | None:
     if model not in plan:
         return None
     exam = held_out_for(model, plan[model], data).test
-    chosen = sample(exam.rows, rows, 0)
+    numbers = sample(list(range(len(exam.rows))), rows, 0)
+    chosen = [exam.rows[number] for number in numbers]
     found = compare_variants(
-        model, Settings.from_environment(), lambda *_: chosen, True, exam.summary_sentences
+        model, Settings.from_environment(), lambda *_: chosen, True, exam.summary_sentences, numbers
     )
     return {**found, "data": exam.data}
 
@@ -160,7 +170,7 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
 def measure_plans(models: Sequence[str] | None) -> None:
     """How each variant is best called: measured by a server under test, it would cost memory."""
     from export.plans import measure_missing
-    from services.registry import read_lock
+    from services.lock import read_lock
 
     settings = Settings.from_environment()
     lock = read_lock(settings.lock)

@@ -99,7 +99,8 @@ def run_predict(options: argparse.Namespace) -> None:
 
 
 def run_models(options: argparse.Namespace) -> None:
-    from services.registry import published_models, read_lock
+    from services.lock import read_lock
+    from services.registry import published_models
 
     entries = published_models(read_lock(Settings.from_environment().lock))
     rows = [

@@ -28,7 +28,7 @@ from export.stamps import (
 )
 from export.variants import Source, export_variants
 from services.errors import ArtifactError, UsageError
-from services.registry import read_lock
+from services.lock import read_lock
 from services.tasks.zeroshot import ZeroShotSettings
 from training.bases import EMBEDDED, ResolvedBase, resolve
 from training.checkpoint import Description, asdict_base, read_description, write_json

@@ -12,9 +12,10 @@ from typing import Any
 
 from export.disagreement import Seen, disagreement, look
 from services.errors import UsageError
+from services.lock import VARIANTS, read_lock
 from services.manifest import Manifest
 from services.providers import limit_gpu_memory
-from services.registry import VARIANTS, read_lock, variant_path
+from services.registry import variant_path
 from services.runtime import Runtime
 from services.settings import Settings
 from services.tasks.zeroshot import ZeroShot
@@ -29,11 +30,13 @@ def compare_variants(
     rows_of: RowsOf,
     labelled: bool,
     summary_sentences: int = 3,
+    numbers: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Measure every published variant of `model` on the same rows.
 
     rows_of: rows by (kind, labels, multi_label); labelled: whether their labels are the model's, so
-    that quality means something; summary_sentences: as in a recipe
+    that quality means something; summary_sentences: as in a recipe; numbers: (rows,) which rows of
+    the data they are, where some of it was left out
     """
     limit_gpu_memory(settings.gpu_memory_mb)
     folders = _folders(model, settings.lock)
@@ -46,7 +49,7 @@ def compare_variants(
         multi_label = bool(runtime.manifest.decoding.get("multi_label"))
         rows = rows_of(runtime.manifest.kind, runtime.manifest.labels, multi_label)
         outside = out_of_scope(runtime.manifest, rows) if labelled and not multi_label else ""
-        found = look(runtime, rows, outside, summary_sentences, labelled)
+        found = look(runtime, rows, outside, summary_sentences, labelled, numbers)
         first = first or found
         entries.append(_entry(runtime, found, first, len(rows), labelled))
     return {"model": model, "rows": entries[0]["n"], "variants": entries}

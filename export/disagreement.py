@@ -47,12 +47,14 @@ SHOWN_CHARACTERS = 400
 class Seen:
     """What one variant made of the rows.
 
-    rows: those that count, without the ones out of scope; right: (rows,) whether each answer is
-    right, None where answers are more or less good; seconds: of reading and running all rows
+    rows: those that count, without the ones out of scope; numbers: (rows,) which rows of the data
+    they are; right: (rows,) whether each answer is right, None where answers are more or less good;
+    seconds: of reading and running all rows
     """
 
     task: Task
     rows: Sequence[Any]
+    numbers: Sequence[int]
     evaluation: Evaluation
     encoded: Sequence[Encoded]
     outputs: Sequence[Sequence[Outputs]]
@@ -78,10 +80,12 @@ def look(
     out_of_scope: str = "",
     summary_sentences: int = 3,
     labelled: bool = True,
+    numbers: Sequence[int] | None = None,
 ) -> Seen:
     """Run every row once, on one thread, and keep what can be compared.
 
     labelled: whether the rows' labels are the model's; else only answers can be compared
+    numbers: (rows,) which rows of the data these are, from 0; all of them without it
     """
     task = runtime.task
     started = time.perf_counter()
@@ -93,12 +97,14 @@ def look(
     if labelled and not isinstance(task, Classify):
         slices = weak_spots(task, rows, found, encoded, outputs)["slices"]
     inside = [i for i, row in enumerate(rows) if not _is_outside(row, out_of_scope)]
+    numbers = range(len(rows)) if numbers is None else numbers
     kept = [rows[i] for i in inside]
     if labelled and isinstance(task, Classify):
         slices = _classes(task, kept, found)
     return Seen(
         task=task,
         rows=kept,
+        numbers=[numbers[i] for i in inside],
         evaluation=found,
         encoded=[encoded[i] for i in inside],
         outputs=[outputs[i] for i in inside],
@@ -199,7 +205,8 @@ def _worst(full: Seen, other: Seen, most: int) -> list[Row]:
 
 def _example(full: Seen, other: Seen, index: int) -> Row:
     row, one, two = full.rows[index], full.result(index), other.result(index)
-    example = {"row": index, "asked": _shortened(asked(row)), "right": _shortened(right(row))}
+    example = {"row": full.numbers[index], "asked": _shortened(asked(row))}
+    example["right"] = _shortened(right(row))
     for name, result in (("full", one), ("variant", two)):
         example[name] = _shortened(said(result))
         if "score" in result:

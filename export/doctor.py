@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from services.errors import TransferError
-from services.registry import check_variant, read_lock, variant_path
+from services.lock import read_lock
+from services.registry import check_variant, variant_path
 from services.settings import Settings, usable_cores
 from training.bases import EMBEDDED, resolve
 

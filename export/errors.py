@@ -16,7 +16,8 @@ import numpy as np
 
 from export.measure import in_threads
 from services.errors import UsageError
-from services.registry import read_lock, variant_path
+from services.lock import read_lock
+from services.registry import variant_path
 from services.runtime import Runtime
 from services.tasks.classify import Classify
 from services.tasks.summarize import Summarize

@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
+from services.lock import packaged
 from services.manifest import read_manifest
 from services.plan import PlanFile
 from services.providers import limit_gpu_memory, offered_providers
-from services.registry import packaged, variant_path
+from services.registry import variant_path
 from services.runtime import Runtime, choose_provider, plan_key_of
 from services.settings import Settings
 

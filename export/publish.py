@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from services.errors import ArtifactError, UsageError
+from services.lock import read_lock
 from services.manifest import MANIFEST_NAME, read_manifest, sha256_of
-from services.registry import check_variant, read_lock
+from services.registry import check_variant
 from training.checkpoint import write_json
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?")

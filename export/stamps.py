@@ -14,8 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from services.errors import ArtifactError, UsageError
+from services.lock import read_lock
 from services.manifest import sha256_of
-from services.registry import check_variant, read_lock, variant_path
+from services.registry import check_variant, variant_path
 from services.tasks.zeroshot import ZeroShotSettings
 from training.bases import EMBEDDED_SHA256
 

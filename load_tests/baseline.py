@@ -20,6 +20,7 @@ from typing import Any
 from load_tests.memory import tree_pss_mb
 from load_tests.modules import LoadError, run_module
 from load_tests.percentiles import summary
+from load_tests.sampler import Sampler
 
 Body = dict[str, Any]
 Call = Callable[[Sequence[Body]], Any]
@@ -48,7 +49,9 @@ def baseline(
     seed: int = 0,
     **decoding: Any,
 ) -> dict[str, Any]:
-    """latency_ms, throughput_rps, idle and peak PSS of PyTorch fp32 for one job, in process.
+    """latency_ms, throughput_rps and memory of PyTorch fp32 for one job, in process.
+
+    Its memory is watched from outside, as that of a server is.
 
     kind: of the manifest (`services.registry.KINDS`)
     decoding: max_tokens, stride, multi_label, max_sentences, as the variant's manifest has them
@@ -66,9 +69,16 @@ def baseline(
         "seconds": seconds,
         "decoding": decoding,
     }
-    raw = run_module("load_tests.baseline", request, timeout_s=120 + 10 * seconds)
+    watched: list[Sampler] = []
+
+    def watch(pid: int) -> Sampler:
+        watched.append(Sampler(pid))
+        return watched[0]
+
+    raw = run_module("load_tests.baseline", request, 120 + 10 * seconds, watch)
     latencies = raw.pop("latencies_ms")
-    return {**raw, "latency_ms": summary(latencies, seed=seed)}
+    memory = {"peak_pss_mb": watched[0].peak_mb, "p95_pss_mb": watched[0].p95_mb}
+    return {**raw, **memory, "latency_ms": summary(latencies, seed=seed)}
 
 
 def observe(request: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +100,6 @@ def observe(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "cold_start_s": ready_s,
         "idle_pss_mb": idle_mb,
-        "peak_pss_mb": max(idle_mb, tree_pss_mb(os.getpid())),
         "latencies_ms": latencies,
         "throughput_rps": rates[best],
         "batch_size": best,

@@ -20,6 +20,7 @@ from load_tests.bodies import Body, zero_shot_labels
 from load_tests.cost import PRICE_PER_HOUR, cost_per_million
 from load_tests.differences import differences
 from load_tests.environment import busy_before, environment
+from load_tests.folders import folders_of
 from load_tests.measure import measure
 from load_tests.memory import MB
 from load_tests.mixes import MIXED, bodies_of, words_of
@@ -33,8 +34,8 @@ from load_tests.scenarios import OFFLINE
 from load_tests.server import serving, wait_planned
 from services.compare import agreement
 from services.errors import UsageError
+from services.lock import VARIANTS, read_lock
 from services.manifest import Manifest, read_manifest, sha256_of
-from services.registry import VARIANTS, read_lock, variant_path
 from services.settings import Settings, prepare_bentoml
 from training.energy import ABSENT
 
@@ -220,17 +221,14 @@ def jobs_of(lock: Mapping[str, str], plan: Plan, order: Order) -> list[Job]:
             f"No variant of {', '.join(unknown)} is published; there are {', '.join(known)}.",
             "Name one of these, or run `transfer build`.",
         )
-    return [_job(model, lock, plan, order) for model in order.models or known]
+    folders = dict(zip(lock, folders_of(list(lock.values())), strict=True))
+    return [_job(model, folders, plan, order) for model in order.models or known]
 
 
-def _job(model: str, lock: Mapping[str, str], plan: Plan, order: Order) -> Job:
-    keys = [key for key in lock if key.split("/")[0] == model]
+def _job(model: str, folders: Mapping[str, Path], plan: Plan, order: Order) -> Job:
+    keys = [key for key in folders if key.split("/")[0] == model]
     keys.sort(key=lambda key: VARIANTS.index(key.split("/")[1]))
-    folders = [variant_path(lock[key]) for key in keys]
-    variants = [
-        Published(key, folder, read_manifest(folder))
-        for key, folder in zip(keys, folders, strict=True)
-    ]
+    variants = [Published(key, folders[key], read_manifest(folders[key])) for key in keys]
     manifest = variants[0].manifest
     labels = zero_shot_labels() if manifest.kind == "zero-shot" else None
     if order.bodies and model in order.bodies:

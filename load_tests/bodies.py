@@ -1,6 +1,6 @@
 """The requests of the load tests: the examples of the API itself.
 
-In: `services.schemas.EXAMPLES`. Out: request bodies by route, as published (`examples`, what the
+In: `services.examples.EXAMPLES`. Out: request bodies by route, as published (`examples`, what the
 locustfile sends by default), or cut into one text each and addressed to one model (`items`, used by
 `load_tests.peers`).
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from services.errors import UsageError
-from services.schemas import EXAMPLES
+from services.examples import EXAMPLES
 
 Body = dict[str, Any]
 

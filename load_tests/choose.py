@@ -1,9 +1,9 @@
 """The cheapest variant of a model that meets demands, by a report: `transfer choose MODEL`.
 
 In: the record of a report and demands. Out: the variant, its rate and its cost, or which demand
-fails. The rate of a variant is the highest one of its valid open-loop runs whose p99 is within the
-demand; cost is the price of the machine over that rate, so the cheapest variant is the one that
-serves most with what is asked of it.
+fails. The rate of a variant is the highest one whose last valid run met the demand, when no lower
+rate failed it: a probe that a longer run did not confirm promises nothing. Cost is the price of
+the machine over that rate, so the cheapest variant is the one that serves most as is asked of it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Demands:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One variant in the light of the demands; rate: 0 when no valid run met the p99
+    """One variant in the light of the demands; rate: 0 when none was met
 
     p99_ms: of the run with that rate, else the lowest of all its valid runs (None without any)
     loss: in points, None where it is not known
@@ -87,13 +87,7 @@ def candidates(record: Row, model: str, demands: Demands) -> list[Candidate]:
 
 
 def _candidate(row: Row, demands: Demands, price: float) -> Candidate:
-    runs = [
-        (float(one["rate"]), float(one["latency_ms"]["p99"]))
-        for one in row.get("rates", ())
-        if one["valid"] and "latency_ms" in one and _answered(one)
-    ]
-    held = [run for run in runs if run[1] <= demands.p99_ms]
-    rate, p99_ms = max(held, default=(0.0, min((p99 for _, p99 in runs), default=None)))
+    rate, p99_ms = _promised([one for one in row.get("rates", ()) if one["valid"]], demands.p99_ms)
     loss = 0.0 if row["variant"] == FULL else None
     if "loss" in row:
         loss = 100 * float(row["loss"]["value"])
@@ -101,10 +95,34 @@ def _candidate(row: Row, demands: Demands, price: float) -> Candidate:
     return Candidate(row, rate, p99_ms, loss, cost)
 
 
+def _promised(runs: Sequence[Row], p99_ms: float) -> tuple[float, float | None]:
+    """The highest rate below which nothing failed and its p99; else 0 and the lowest p99 there is.
+
+    runs: valid ones by rate, those of one rate in the order of time: a rate's last run decides, be
+    it the second try of a probe or the confirmation
+    """
+    last = {float(run["rate"]): run for run in runs}
+    found: tuple[float, float | None] = (0.0, None)
+    for rate in sorted(last):
+        if not _holds(last[rate], p99_ms):
+            break
+        found = (rate, float(last[rate]["latency_ms"]["p99"]))
+    if found[0]:
+        return found
+    return 0.0, min(
+        (float(run["latency_ms"]["p99"]) for run in runs if _answered(run)), default=None
+    )
+
+
+def _holds(run: Row, p99_ms: float) -> bool:
+    return _answered(run) and float(run["latency_ms"]["p99"]) <= p99_ms
+
+
 def _answered(run: Row) -> bool:
     """A run that shed or failed part of its requests promises nothing about the others."""
-    failed = run["shed"] + sum(run["failures"].values())
-    return bool(failed <= 0.01 * (run["requests"] + failed))
+    if run["failures"] or "latency_ms" not in run:
+        return False
+    return bool(run["shed"] <= 0.01 * (run["requests"] + run["shed"]))
 
 
 Test = tuple[str, Callable[[Candidate], bool], Callable[[Candidate], str]]

@@ -9,7 +9,8 @@
     locust ... --master --expect-workers 2           # and on other machines:
     locust -f load_tests/locustfile.py --worker --master-host HOST
 
-Exit code 1 when a promise of `--slo-...` was not kept or the run is invalid, or a request failed.
+Exit code 1 when a promise of `--slo-...` was not kept, the run is invalid, or more requests failed
+than `--slo-failures` allows. What had no answer at the end of an open loop has failed.
 docs/load-tests.md explains the scenarios.
 """
 
@@ -41,6 +42,7 @@ from load_tests.users import QaUser as QaUser
 from load_tests.users import SummarizeUser as SummarizeUser
 from load_tests.validity import faults
 
+GRACE_S = 1.0  # a request that was due so shortly before the end may still be without an answer
 DEFAULT_MODELS = {"classify": "intent", "qa": "reader", "summarize": "highlights"}
 
 
@@ -57,7 +59,7 @@ def add_options(parser: Any) -> None:
     add("--step-s", type=float, default=30.0, help="with shapes.py: seconds of each step")
     add("--seed", type=int, default=0, help="of arrivals and mixes")
     add("--slo-p99-ms", type=float, default=0.0, help="exit code 1 when the p99 is higher")
-    add("--slo-shed", type=float, default=0.01, help="or a larger share gets 429")
+    add("--slo-shed", type=float, help="or a larger share gets 429; 0.01 where a p99 is promised")
     add("--slo-failures", type=float, default=0.0, help="or a larger share fails")
     add("--record", default="", help="file for exact percentiles and every latency, as JSON")
     parser.add_argument(  # a group's own does not know what is secret
@@ -84,6 +86,8 @@ def prepare(environment: Any, **_: Any) -> None:
     listen.user_error.add_listener(recorder.user_error)
     listen.test_start.add_listener(run.begin)
     listen.spawning_complete.add_listener(run.release)
+    listen.test_stopping.add_listener(run.end)
+    listen.test_stop.add_listener(run.stop)
     listen.report_to_master.add_listener(run.report)
     listen.worker_report.add_listener(lambda client_id, data: recorder.add(data["transfer"]))
     listen.quitting.add_listener(run.finish)
@@ -96,7 +100,7 @@ class Run:
         self.environment = environment
         self.recorder = recorder
         self.pacing: ClosedLoop | OpenLoop = ClosedLoop()
-        self._cpu_s = self._began = 0.0
+        self._cpu_s = self._began = self._ended = 0.0
         self._released = False
 
     def begin(self, **_: Any) -> None:
@@ -124,6 +128,16 @@ class Run:
         seed = 1000 * options.seed + max(0, runner.worker_index)
         self.pacing.start(stepped(stages, seed=seed))
 
+    def end(self, **_: Any) -> None:
+        """Users are about to be stopped; with `--stop-timeout` that takes a while."""
+        self._ended = time.perf_counter()
+
+    def stop(self, **_: Any) -> None:
+        """All users are gone, each with the request it had on its way: Locust tells of none."""
+        promised_s = self.environment.parsed_options.slo_p99_ms / 1000
+        self.recorder.lost(self.pacing.unanswered(self._ended - max(GRACE_S, promised_s)))
+        self.pacing.stop()
+
     def _settle(self) -> None:
         """What the pacer and the clocks know goes into the recorder."""
         took = max(time.perf_counter() - self._began, 1e-9)
@@ -141,11 +155,9 @@ class Run:
 
     def finish(self, environment: Any, **_: Any) -> None:
         """Judge the run, on the machine that saw all of it."""
-        self.pacing.stop()
-        if environment.parsed_options.worker:
+        if environment.parsed_options.worker or not self._began:
             return
-        if self._began:
-            self._settle()
+        self._settle()
         environment.process_exit_code = conclude(self.recorder.take(), environment.parsed_options)
 
 
@@ -163,13 +175,19 @@ def texts_of(user: type[TaskUser], options: Any, texts: int) -> list[dict[str, A
     return [{**body, **{k: v for k, v in chosen.items() if v}} for body in bodies]
 
 
+def promised(options: Any) -> Slo:
+    """What `--slo-...` ask for: each on its own, and that nothing fails."""
+    shed = Slo.max_shed if options.slo_p99_ms else 1.0
+    if options.slo_shed not in (None, ""):  # a string when it comes from Locust's page
+        shed = float(options.slo_shed)
+    return Slo(options.slo_p99_ms or None, shed, options.slo_failures)
+
+
 def conclude(seen: dict[str, Any], options: Any) -> int:
     """Print what was seen, write the record, and return the exit code."""
     judged = {**seen, "achieved": achieved(seen)}
     invalid = faults(judged)
-    missed = []
-    if options.slo_p99_ms:
-        missed = Slo(options.slo_p99_ms, options.slo_shed, options.slo_failures).faults(judged)
+    missed = promised(options).faults(judged)
     latencies = seen["latencies_ms"]
     record = {
         "scenario": options.scenario,
@@ -184,8 +202,8 @@ def conclude(seen: dict[str, Any], options: Any) -> int:
     }
     if options.record:
         Path(options.record).write_text(json.dumps(record) + "\n", encoding="utf-8")
-    for line in (*(f"INVALID: {why}" for why in invalid), *(f"SLO: {why}" for why in missed)):
+    told = [f"FAILED: {count} x {fault}" for fault, count in seen["failures"].items()]
+    told += [f"INVALID: {why}" for why in invalid] + [f"SLO: {why}" for why in missed]
+    for line in told:
         print(line, file=sys.stderr)
-    judged_by_slo = bool(options.slo_p99_ms)
-    failed = bool(seen["failures"]) and not judged_by_slo
-    return int(bool(missed or failed or (invalid and judged_by_slo)))
+    return int(bool(missed or invalid))

@@ -129,7 +129,7 @@ class _Phases:
             SERVER,
             MIXED,
             bodies,
-            self.plan.confirm_s if confirm else self.plan.probe_s,
+            self.plan.open_s(rate, confirm),
             rate=rate,
             seed=1000 * self.plan.seed + number,
         )

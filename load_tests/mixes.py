@@ -11,6 +11,7 @@ computes equal texts that are in flight only once.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -50,9 +51,14 @@ def _mixed(task: str, seed: int) -> list[Body]:
 
 
 def grouped(task: str, bodies: Sequence[Body], texts: int) -> list[Body]:
-    """Bodies of `texts` texts each; for questions these are pairs with their contexts."""
+    """Bodies of `texts` texts each; for questions these are pairs with their contexts.
+
+    Fewer bodies than that are repeated until they are one group.
+    """
     if texts == 1:
         return list(bodies)
+    if len(bodies) < texts:
+        bodies = list(itertools.islice(itertools.cycle(bodies), texts))
     fields = ("question", "context") if task == "qa" else ("text",)
     groups = [bodies[i : i + texts] for i in range(0, len(bodies) - texts + 1, texts)]
     paired: Body = {"paired": True} if task == "qa" else {}

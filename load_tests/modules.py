@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from load_tests.server import ROOT
@@ -21,28 +23,37 @@ class LoadError(TransferError):
     code = "load_failed"
 
 
-def run_module(module: str, request: Any, timeout_s: float) -> Any:
-    """The JSON answer of `python -m module` to JSON on stdin; raises LoadError with its stderr."""
-    command = [sys.executable, "-m", module]
-    try:
-        done = subprocess.run(
-            command,
-            check=False,
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired as error:
+Watch = Callable[[int], AbstractContextManager[Any]]
+
+
+def run_module(
+    module: str, request: Any, timeout_s: float, watch: Watch = lambda pid: nullcontext()
+) -> Any:
+    """The JSON answer of `python -m module` to JSON on stdin; raises LoadError with its stderr.
+
+    watch: its process id to what looks at it while it runs, e.g. a `Sampler`
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    with process, watch(process.pid):
+        try:
+            output, errors = process.communicate(json.dumps(request), timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise LoadError(
+                f"`python -m {module}` took longer than {timeout_s:.0f} s; expected far less.",
+                "Stop other work on this machine and measure again.",
+            ) from error
+    if process.returncode:
+        lines = "\n".join(errors.splitlines()[-20:])
         raise LoadError(
-            f"`python -m {module}` took longer than {timeout_s:.0f} s; expected far less.",
-            "Stop other work on this machine and measure again.",
-        ) from error
-    if done.returncode:
-        lines = "\n".join(done.stderr.splitlines()[-20:])
-        raise LoadError(
-            f"`python -m {module}` failed with exit code {done.returncode}:\n{lines}",
+            f"`python -m {module}` failed with exit code {process.returncode}:\n{lines}",
             "Install the `load` extra if a package is missing.",
         )
-    return json.loads(done.stdout)
+    return json.loads(output)

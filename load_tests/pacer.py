@@ -2,8 +2,11 @@
 
     user.pacing.wait()   -> None: now; or the moment at which the request was due (perf_counter)
 
+    user.pacing.answered(due)   the request that was due then has its answer, or its fault
+
 Latency is counted from that moment: a server that stalls is charged for every request that had to
 wait meanwhile. A closed loop waits with it and hides that ("coordinated omission", Tene 2013).
+A server that stalls until the end is charged for what was due and has no answer by then.
 
 The due times are kept by a native thread that sleeps in the kernel, exact to about a tenth of a
 millisecond; libev's timers, on which gevent sleeps, are exact to one.
@@ -32,6 +35,13 @@ class ClosedLoop:
     def wait(self) -> float | None:
         return None
 
+    def answered(self, due: float | None) -> None:
+        """What is on its way at the end is left out: it is one request a user."""
+
+    def unanswered(self, before: float) -> int:
+        """Nothing was due."""
+        return 0
+
     def start(self, due: Iterable[float]) -> None:
         """There is nothing to start."""
 
@@ -50,6 +60,7 @@ class OpenLoop:
         self.released = self.late = 0
         self.began = 0.0
         self._queue: Queue[float] = Queue()
+        self._open: set[float] = set()
         self._due_now: deque[float] = deque()
         self._stopped = True
         # The thread below needs the interpreter's lock; 5 ms, the default, would be late.
@@ -57,6 +68,15 @@ class OpenLoop:
 
     def wait(self) -> float | None:
         return float(self._queue.get())
+
+    def answered(self, due: float | None) -> None:
+        """It is no longer waited for."""
+        if due is not None:
+            self._open.discard(due)
+
+    def unanswered(self, before: float) -> int:
+        """Requests that were due before that moment and have no answer, sent or not."""
+        return sum(due < before for due in self._open)
 
     @property
     def waiting(self) -> int:
@@ -76,6 +96,7 @@ class OpenLoop:
         """Release nothing more, and forget what is not sent."""
         self._stopped = True
         self._due_now.clear()
+        self._open.clear()
         while not self._queue.empty():
             self._queue.get_nowait()
 
@@ -96,4 +117,5 @@ class OpenLoop:
             moment = self._due_now.popleft()
             self.released += 1
             self.late += time.perf_counter() - moment > LATE_S
+            self._open.add(moment)
             self._queue.put_nowait(moment)

@@ -1,6 +1,7 @@
 """How long to look at a variant: the phases of `transfer bench` in seconds.
 
-THOROUGH is for a quiet machine and an hour; `quick` shares five minutes among the variants.
+THOROUGH is for a quiet machine and three quarters of an hour; `quick` shares five minutes among
+the variants.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ AROUND_S = 7.5
 BASELINE_S = 11.0  # of a baseline: importing torch takes most of it
 LEAST_PHASE_S = 0.25
 LEAST_BATCH_S = 0.5  # eight documents at once take a slow variant a third of a second
+LONGER = 5.0  # at most: so many times the seconds of the plan at a rate of few requests
 MOST_SCALE = 10.0  # a second for each probe: one model alone takes two minutes
 
 
@@ -26,21 +28,29 @@ class Plan:
 
     probe_s, probes: of the search for the highest rate; again: a probe that fails is repeated
     confirm_s: the run that confirms it
+    least: requests of a probe, of three such of a confirmation: a p99 of fewer says little, so that
+        slow models are looked at for longer
     mixes: the length mixes of the closed scenarios; the search and `offline` take `mixed`
     p99_ms: the target of the search
     """
 
-    settle_s: float = 2.0
-    single_s: float = 15.0
-    batch_s: float = 10.0
-    probe_s: float = 6.0
+    settle_s: float = 1.0
+    single_s: float = 8.0
+    batch_s: float = 5.0
+    probe_s: float = 4.0
     probes: int = 12
     again: bool = True
-    confirm_s: float = 30.0
-    offline_s: float = 10.0
+    confirm_s: float = 15.0
+    least: int = 100
+    offline_s: float = 6.0
     mixes: tuple[str, ...] = (SHORT, LONG, MIXED)
     p99_ms: float = P99_MS
     seed: int = 0
+
+    def open_s(self, rate: float, confirm: bool = False) -> float:
+        """Seconds at this rate: those of the plan, or as `least` asks, up to five times as many."""
+        seconds, least = (self.confirm_s, 3 * self.least) if confirm else (self.probe_s, self.least)
+        return max(seconds, min(least / rate, LONGER * seconds))
 
     @property
     def phases_s(self) -> float:
@@ -60,6 +70,7 @@ UNIT = Plan(
     probes=4,
     again=False,
     confirm_s=0.25,
+    least=10,
     offline_s=0.1,
     mixes=(MIXED,),
 )
@@ -81,6 +92,7 @@ def quick(variants: int, baselines: int = 0, p99_ms: float = P99_MS, seed: int =
         probes=UNIT.probes,
         again=UNIT.again,
         confirm_s=UNIT.confirm_s * scale,
+        least=UNIT.least,
         offline_s=UNIT.offline_s * scale,
         mixes=UNIT.mixes,
         p99_ms=p99_ms,

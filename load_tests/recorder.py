@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Any
 
 SHED = " (429, shed)"
+NO_ANSWER = "no answer when the run ended"
 STAGES = ("queue", "tokenize", "infer", "decode", "total")
 
 _TIMING = re.compile(r"(\w+);dur=([\d.]+)")
@@ -58,6 +59,11 @@ class Recorder:
     def user_error(self, exception: BaseException, **_: Any) -> None:
         """A listener of Locust's `user_error` event."""
         self.failures[repr(exception)[:300]] += 1
+
+    def lost(self, count: int) -> None:
+        """Requests that were due and have no answer at the end."""
+        if count:
+            self.failures[NO_ANSWER] += count
 
     def _time(self, response: Any) -> None:
         timing = response.headers.get("Server-Timing") if response is not None else None

@@ -13,6 +13,7 @@ that a server imports: pages that both map would count as half. By hand:
 from __future__ import annotations
 
 import json
+import math
 import select
 import subprocess
 import sys
@@ -90,7 +91,7 @@ class Sampler:
     def p95_mb(self) -> float:
         """The sample that 95 % of them do not pass: what is needed nearly always."""
         ordered = sorted(sample.pss_mb for sample in self.samples)
-        return ordered[int(0.95 * (len(ordered) - 1))] if ordered else 0.0
+        return ordered[math.ceil(0.95 * len(ordered)) - 1] if ordered else 0.0
 
     @property
     def gpu_peak_mb(self) -> float | None:

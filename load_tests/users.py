@@ -59,6 +59,17 @@ class TaskUser(FastHttpUser):
     @task
     def ask(self) -> None:
         due = self.pacing.wait()
+        try:
+            wait_s = self._post(due)
+        except Exception:  # it counts as a user error; a user that is killed has no answer
+            self.pacing.answered(due)
+            raise
+        self.pacing.answered(due)
+        if wait_s:
+            gevent.sleep(wait_s)
+
+    def _post(self, due: float | None) -> float:
+        """Send the next request; returns the seconds for which the server asked to stay away."""
         data, texts = self.next_request()
         route, wait_s = ROUTES[self.task_name], 0.0
         since = time.perf_counter() if due is None else due
@@ -77,8 +88,7 @@ class TaskUser(FastHttpUser):
                 wait_s = _retry_after_s(response) if due is None else 0.0
             elif fault := fault_of(response, texts):
                 response.failure(fault)
-        if wait_s:
-            gevent.sleep(wait_s)
+        return wait_s
 
 
 class ClassifyUser(TaskUser):

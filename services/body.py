@@ -43,24 +43,63 @@ def headers_of(scope: Scope) -> Headers:
     return {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
 
 
-async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
-    """The whole body; raises BodyError with 413 or 415, DisconnectError."""
+class BusyError(BodyError):
+    """Too many large bodies are on their way at once."""
+
+    code = "overloaded"
+    status = 429
+    retry_after_s = 1
+
+
+class Buffer:
+    """How much of bodies that are still on their way is held, of all connections together.
+
+    A body that is here at once, as nearly all are, is not counted: it cannot be refused for those
+    that others send slowly.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.held_bytes = 0
+
+    def hold(self, size: int) -> None:
+        """Count so many more bytes; raises BusyError where that is too much."""
+        self.held_bytes += size
+        if self.held_bytes > self.most_bytes:
+            raise BusyError(
+                f"{self.held_bytes} bytes of bodies are on their way; at most {self.most_bytes} "
+                "are held.",
+                "Try again after the time in Retry-After.",
+            )
+
+
+async def read_body(
+    headers: Headers, receive: Receive, max_bytes: int, buffer: Buffer | None = None
+) -> bytes:
+    """The whole body; raises BodyError with 413, 415 or 429, DisconnectError."""
     if headers.get("content-type") != "application/json" or "content-encoding" in headers:
         _check_type(headers)
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
     chunks: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise DisconnectError
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        more = message.get("more_body", False)
-        if size > max_bytes:
-            raise _too_large(max_bytes, unread=more)
+    size, held, more = 0, 0, True
+    try:
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise DisconnectError
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            more = message.get("more_body", False)
+            if size > max_bytes:
+                raise _too_large(max_bytes, unread=more)
+            if more and buffer:
+                held += len(chunks[-1])
+                buffer.hold(len(chunks[-1]))
+    finally:
+        if buffer:
+            buffer.held_bytes -= held
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import msgspec
@@ -197,9 +199,27 @@ def error_of(response: Response) -> ServiceError:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds of Retry-After; None without one, or where it is a date."""
+    """Seconds of Retry-After, which may be a date (RFC 9110, 10.2.3); None without one.
+
+    A date counts from the answer's own, so that the clocks need not agree.
+    """
     text = headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdigit() else None
+    if text.isascii() and text.isdigit():
+        return float(text)
+    until = _moment(text)
+    if until is None:
+        return None
+    now = _moment(headers.get("date", "")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _moment(text: str) -> datetime | None:
+    """The moment of an HTTP date; None where it is none."""
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class EventReader:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from services.tasks.base import Result
+if TYPE_CHECKING:
+    from services.tasks.base import Result
 
 
 def agreement(task: str, first: Sequence[Result], other: Sequence[Result]) -> float:

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.errors import ArtifactError, TransferError, UsageError
+from services.lock import read_lock, select
 from services.manifest import MANIFEST_NAME
-from services.registry import check_tag, check_variant, read_lock, select
+from services.registry import check_tag, check_variant
 from services.settings import LOCK_NAME, Settings
 
 STORE_NAME = "models"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from services import huggingface, openapi, static
 from services.body import (
+    Buffer,
     DisconnectError,
     Headers,
     Message,
@@ -30,9 +31,10 @@ from services.body import (
     headers_of,
     read_body,
 )
-from services.errors import NotReadyError, TransferError
+from services.errors import NotReadyError, TransferError, UsageError
 from services.events import events_of
 from services.gate import Gate, Visit
+from services.lifecycle import end_worker
 from services.metrics_port import serve_metrics
 from services.reply import Reply, encode, error_reply, piece, response_start, send_reply
 from services.schemas import (
@@ -49,7 +51,7 @@ from services.schemas import (
 )
 
 if TYPE_CHECKING:
-    from services.engine import Engine
+    from services.engine import Engine, Tell
     from services.traces import Traces
 
 logger = logging.getLogger("transfer")
@@ -58,9 +60,10 @@ PASSED_ON = frozenset(
     {"/schema.json", "/static_content/swagger-ui.css", "/static_content/swagger-ui-bundle.js"}
 )
 SILENT = frozenset({"/livez", "/readyz", "/metrics"})  # not logged: probes ask all the time
+BODIES = 4  # of the largest size, that are read at the same time
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 CLIENT_GONE = 499
-UNKNOWN = "unknown"  # model and variant in the metrics of a request that named none there is
+UNKNOWN = "unknown"  # model and variant in the metrics of a request for which none was picked
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 TASK_OF = {
@@ -92,6 +95,7 @@ class Edge:
         self._found: Engine | None = None
         self._gate: Gate | None = None
         self._traces: Traces | None = None
+        self._buffer: Buffer | None = None
         self._openapi = b""
         self._in_flight = 0
         self._pages: dict[str, Page] = {
@@ -117,16 +121,11 @@ class Edge:
 
         async def started(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                settings = self._engine().settings
-                self._opened_gate()
-                if settings.traces:
-                    from services.traces import traces_to
-
-                    self._traces = traces_to(settings.traces)
-                if isinstance(settings.metrics, int):
-                    servers.append(
-                        await serve_metrics(settings.metrics, self._exposition, EXPOSITION)
-                    )
+                try:
+                    await self._open(servers)
+                except UsageError as error:
+                    # Raised, it would end this worker alone, which is started again for ever.
+                    end_worker(error)
             await send(message)
 
         await self.app(scope, receive, started)
@@ -136,6 +135,17 @@ class Edge:
             self._gate.log.write()
         if self._traces:
             await asyncio.to_thread(self._traces.close)
+
+    async def _open(self, servers: list[asyncio.Server]) -> None:
+        """Raises UsageError for what the settings ask for and this machine does not give."""
+        settings = self._engine().settings
+        self._opened_gate()
+        if settings.traces:
+            from services.traces import traces_to
+
+            self._traces = traces_to(settings.traces)
+        if isinstance(settings.metrics, int):
+            servers.append(await serve_metrics(settings.metrics, self._exposition, EXPOSITION))
 
     def _go_in_front(self, app: Any) -> None:
         """Take our requests before BentoML's own middleware does.
@@ -166,7 +176,7 @@ class Edge:
         if reply.events is not None:
             await self._stream(reply, visit, receive, send)
         if task:
-            self._count(task, reply, visit.seconds)
+            self._count(task, reply, visit)
         if path not in SILENT and not (path.startswith(static.PREFIX) and known):
             self._leave(visit, reply)
         if reply.events is None:
@@ -211,10 +221,9 @@ class Edge:
             visit.trace = self._traces.record(visit, reply.status, reply.answer)
         self._opened_gate().leave(visit, reply.status, reply.answer)
 
-    def _count(self, task: str, reply: Reply, seconds: float) -> None:
-        answer = reply.answer
-        model, variant = (answer.model, answer.variant) if answer else (UNKNOWN, UNKNOWN)
-        self._engine().metrics.answered(task, model, variant, reply.status, seconds)
+    def _count(self, task: str, reply: Reply, visit: Visit) -> None:
+        model, variant = visit.model or UNKNOWN, visit.variant or UNKNOWN
+        self._engine().metrics.answered(task, model, variant, reply.status, visit.seconds)
 
     async def _guarded(self, work: Awaitable[Reply], visit: Visit) -> Reply:
         """Turn every failure into the uniform error body."""
@@ -244,17 +253,25 @@ class Edge:
         self._in_flight += 1
         watch = Watch(receive, engine.settings.body_timeout_s)
         try:
-            body = await read_body(headers, receive, engine.settings.max_body_bytes)
+            body = await read_body(
+                headers, receive, engine.settings.max_body_bytes, self._read_ahead(engine)
+            )
             watch.body_is_here()
             request = decode_request(body, ROUTES[visit.route])
             gate.admit(visit, body, engine.scheduler.pace.tokens)
-            return await answer_request(engine, request, timeout_s)
+            del body  # answering takes longer than reading
+            return await answer_request(engine, request, timeout_s, visit.picked)
         except asyncio.CancelledError:
             watch.raise_reason()
             raise
         finally:
             watch.end()
             self._in_flight -= 1
+
+    def _read_ahead(self, engine: Engine) -> Buffer:
+        if self._buffer is None:
+            self._buffer = Buffer(BODIES * engine.settings.max_body_bytes)
+        return self._buffer
 
     async def _other(self, path: str, method: str, headers: Headers) -> Reply:
         if method == "OPTIONS" and "origin" in headers and (path in ROUTES or path in self._pages):
@@ -341,17 +358,19 @@ def _is_ours(scope: Scope) -> bool:
     return scope["path"] not in PASSED_ON or scope["method"] not in ("GET", "HEAD")
 
 
-async def answer_request(engine: Engine, request: Request, timeout_s: float) -> Reply:
-    """The reply to any checked request."""
+async def answer_request(
+    engine: Engine, request: Request, timeout_s: float, tell: Tell | None = None
+) -> Reply:
+    """The reply to any checked request; tell: told which variant was picked."""
     if isinstance(request, CompareRequest):
-        answer = await engine.compare(request, timeout_s)
+        answer = await engine.compare(request, timeout_s, tell)
         return Reply(encode(answer.body), answer=answer)
     if isinstance(request, HfClassifyRequest | HfQaRequest | HfSummarizeRequest):
-        answer = await engine.answer(huggingface.request_of(request), timeout_s)
+        answer = await engine.answer(huggingface.request_of(request), timeout_s, tell=tell)
         body = huggingface.answer_of(request, answer.body["results"])
         return Reply(encode(body), answer=answer)
     if isinstance(request, SummarizeRequest) and request.stream:
-        events = events_of(engine, request, timeout_s)
+        events = events_of(engine, request, timeout_s, tell)
         first = await anext(events)  # what fails before it has a status of its own
         return Reply(
             first.encode(),
@@ -360,7 +379,7 @@ async def answer_request(engine: Engine, request: Request, timeout_s: float) -> 
             answer=first.answer,
             events=events,
         )
-    answer = await engine.answer(request, timeout_s)  # type: ignore[arg-type]  # what is left
+    answer = await engine.answer(request, timeout_s, tell=tell)  # type: ignore[arg-type]  # what is left
     return Reply(encode(answer.body), answer=answer)
 
 

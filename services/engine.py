@@ -7,7 +7,7 @@ BentoML's API methods and the HTTP edge both call `answer` and `compare`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
@@ -31,14 +31,14 @@ from services.work import Done
 logger = logging.getLogger("transfer")
 
 
+Tell = Callable[[str, str], None]  # (model, variant)
+
+
 @dataclass(slots=True)
 class Answer:
-    """The JSON body of an answer, and what the edge reports about it."""
+    """The JSON body of an answer, and what it cost."""
 
     body: dict[str, Any]
-    task: str
-    model: str
-    variant: str
     done: list[Done] = field(default_factory=list)
 
 
@@ -48,7 +48,7 @@ class Engine:
     def __init__(self, settings: Settings, lock: Mapping[str, str], metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.scheduler = Scheduler(settings.threads, settings.queue_tokens)
+        self.scheduler = Scheduler(settings.threads, settings.queue_tokens, settings.queue_s)
         self.fleet = Fleet(settings, lock, metrics, self.scheduler)
 
     def close(self) -> None:
@@ -59,32 +59,46 @@ class Engine:
     # --- answers
 
     async def answer(
-        self, request: TaskRequest, timeout_s: float = inf, say: Say | None = None
+        self,
+        request: TaskRequest,
+        timeout_s: float = inf,
+        say: Say | None = None,
+        tell: Tell | None = None,
     ) -> Answer:
         """Answer a classify, qa or summarize request with one variant.
 
         timeout_s: what the caller allows, if that is less than the setting
         say: told, in a worker thread, what a model writes about one text while it writes
+        tell: told which variant was picked, before it is asked: it may fail
         """
         runtime = self.fleet.pick(model_of(request), request.variant)
+        manifest = runtime.manifest
+        if tell:
+            tell(manifest.model, manifest.variant)
         timeout_s = min(timeout_s, self.settings.timeout_s)
         done = await self._work(request, runtime, timeout_s, say)
-        manifest = runtime.manifest
         body = {
             "model": manifest.model,
             "variant": manifest.variant,
             "results": results_of(done),
             "usage": usage_of(done),
         }
-        return Answer(body, manifest.task, manifest.model, manifest.variant, done)
+        return Answer(body, done)
 
-    async def compare(self, request: CompareRequest, timeout_s: float = inf) -> Answer:
-        """Answer one request with several variants of its model, one after the other."""
+    async def compare(
+        self, request: CompareRequest, timeout_s: float = inf, tell: Tell | None = None
+    ) -> Answer:
+        """Answer one request with several variants of its model, one after the other.
+
+        tell: told the model, and "several"
+        """
         asked = request.request()
         model = model_of(asked)
         runtimes = [
             self.fleet.pick(model, v) for v in request.variants or self.fleet.variants(model)
         ]
+        if tell:
+            tell(model, "several")
         until = perf_counter() + min(timeout_s, self.settings.timeout_s)
         all_done = [
             await self._work(asked, runtime, max(until - perf_counter(), 0.0))
@@ -99,7 +113,7 @@ class Engine:
             "agreement": min(row["agreement"] for row in rows),
             "variants": rows,
         }
-        return Answer(body, request.task, model, "several", done)
+        return Answer(body, done)
 
     async def _work(
         self, request: TaskRequest, runtime: Runtime, timeout_s: float, say: Say | None = None

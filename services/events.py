@@ -21,7 +21,7 @@ import msgspec
 from services.schemas import SummarizeRequest
 
 if TYPE_CHECKING:
-    from services.engine import Answer, Engine
+    from services.engine import Answer, Engine, Tell
 
 logger = logging.getLogger("transfer")
 
@@ -39,7 +39,7 @@ class Event:
 
 
 async def events_of(
-    engine: Engine, request: SummarizeRequest, timeout_s: float
+    engine: Engine, request: SummarizeRequest, timeout_s: float, tell: Tell | None = None
 ) -> AsyncGenerator[Event, None]:
     """The events of one answer; raises what `Engine.answer` raises, at first or on the way.
 
@@ -54,7 +54,7 @@ async def events_of(
         except RuntimeError:  # the loop has closed: nobody listens any more
             logger.debug("words came after the loop had closed")
 
-    work = loop.create_task(engine.answer(request, timeout_s, say))
+    work = loop.create_task(engine.answer(request, timeout_s, say, tell))
     work.add_done_callback(lambda _: heard.put_nowait(None))
     silent = True
     try:

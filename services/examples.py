@@ -55,7 +55,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "/qa": [
-        {"question": "How long does descaling take?", "context": MANUAL},
+        {"question": "How long does the program take?", "context": MANUAL},
         {
             "question": ["Why is vinegar not allowed?", "What colour is the lamp when it is done?"],
             "context": MANUAL,
@@ -79,7 +79,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
         {"task": "classify", "input": {"text": "freeze my account, I think my card was stolen"}},
         {
             "task": "qa",
-            "input": {"question": "How long does descaling take?", "context": MANUAL},
+            "input": {"question": "How long does the program take?", "context": MANUAL},
         },
         {"task": "summarize", "input": {"text": INCIDENT, "max_sentences": 2}},
     ],
@@ -131,7 +131,7 @@ SHOWN: dict[str, list[dict[str, Any]]] = {
     "qa": [
         {
             "title": "From a manual",
-            "body": {"question": "How long does descaling take?", "context": MANUAL, "top_k": 3},
+            "body": {"question": "How long does the program take?", "context": MANUAL, "top_k": 3},
         },
         {
             "title": "From two documents",

@@ -14,18 +14,12 @@ from time import perf_counter, sleep
 from typing import Any
 
 from services.errors import ArtifactError, NotReadyError, TransferError
-from services.manifest import MANIFEST_NAME, Manifest, read_manifest
+from services.lock import VARIANTS, default_variant, select
+from services.manifest import AGAIN, MANIFEST_NAME, Manifest, read_manifest
 from services.memory import give_back
 from services.metrics import Metrics
 from services.plan import PlanFile
-from services.registry import (
-    AGAIN,
-    VARIANTS,
-    default_variant,
-    model_entry,
-    select,
-    variant_path,
-)
+from services.registry import model_entry, variant_path
 from services.runtime import CUDA, Runtime
 from services.scheduler import Scheduler
 from services.settings import Settings
@@ -135,17 +129,28 @@ class Fleet:
         self._metrics.planned(runtime.manifest, runtime.plan)
 
     def measure_plans(self) -> None:
-        """Find a plan for every variant that has none yet; one at a time, while nobody asks."""
+        """Find a plan for every variant that has none yet; one at a time, while nobody asks.
+
+        One that cannot be measured is served as before, and told of in a line of the log.
+        """
         with self._measuring:
             for runtime in _all(self._loaded):
-                while not runtime.plan.windows_per_s and self._at_rest():
-                    self._measure(runtime)
+                try:
+                    while self._lacks_plan(runtime) and self._at_rest():
+                        self._measure(runtime)
+                except Exception as error:  # onnxruntime has no common base class
+                    reason = str(error).partition("\n")[0] or repr(error)
+                    logger.error("%s goes on without a measured plan: %s", runtime.key, reason)
+
+    def _lacks_plan(self, runtime: Runtime) -> bool:
+        """Whether it has none and is still served."""
+        return not runtime.plan.windows_per_s and runtime in _all(self._loaded)
 
     def _measure(self, runtime: Runtime) -> None:
         cores, asked = self._settings.threads, self._scheduler.asked
         plan = runtime.measure_plan(cores)
-        if self._scheduler.asked > asked:
-            return  # requests slowed it down
+        if self._scheduler.asked > asked or not self._lacks_plan(runtime):
+            return  # requests slowed it down, or it was replaced
         runtime.follow(plan)
         self._planned(runtime)
         self._plans.keep(runtime.plan_key(cores), plan)

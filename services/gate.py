@@ -26,6 +26,7 @@ class Visit:
     key: the name of the API key that it came with
     taken: tokens that it was estimated to cost
     text: the beginning of its body, where that is to be logged
+    model, variant: which was picked to answer it, whatever came of that
     """
 
     request_id: str
@@ -37,6 +38,11 @@ class Visit:
     key: str = ""
     taken: int = 0
     text: str = ""
+    model: str = ""
+    variant: str = ""
+
+    def picked(self, model: str, variant: str) -> None:
+        self.model, self.variant = model, variant
 
     @property
     def seconds(self) -> float:
@@ -79,10 +85,11 @@ class Gate:
             entry["trace"] = visit.trace
         if visit.key:
             entry["key"] = visit.key
+        if visit.model:
+            entry |= {"model": visit.model, "variant": visit.variant}
         milliseconds = {"total": round(1000 * visit.seconds, 2)}
         if answer:
             windows = sum(one.windows for one in done)
-            entry |= {"model": answer.model, "variant": answer.variant}
             entry |= {"items": len(done), "tokens": tokens, "windows": windows}
             milliseconds |= {name: round(spent, 2) for name, spent in stages_ms(done).items()}
         if visit.text:

@@ -15,6 +15,7 @@ import msgspec
 from services.errors import ArtifactError
 
 MANIFEST_NAME = "manifest.json"
+AGAIN = "Run `transfer build` again."
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

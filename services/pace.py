@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
+FIRST = 5000.0  # tokens a second of one worker, until something was measured
 FORGET = 0.98  # what the past keeps of its weight with every new measurement
 
 
@@ -29,7 +30,7 @@ class Pace:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._tokens_per_second = Ratio(5000.0)
+        self._tokens_per_second = Ratio(FIRST)
         self._tokens_per_character = Ratio(0.3)
 
     def learn(self, tokens: int, characters: int, seconds: float) -> None:
@@ -44,4 +45,13 @@ class Pace:
 
     def seconds(self, tokens: int) -> float:
         """About how long all workers together need for so many tokens."""
-        return tokens / max(self._tokens_per_second.value * self.workers, 1e-9)
+        return tokens / self._together
+
+    def tokens_within(self, seconds: float) -> float:
+        """About how many tokens all workers together read in this time."""
+        return seconds * self._together
+
+    @property
+    def _together(self) -> float:
+        """Tokens a second of all workers."""
+        return max(self._tokens_per_second.value * self.workers, 1e-9)

@@ -17,7 +17,8 @@ from bentoml._internal.models import ModelStore
 
 from services.errors import ArtifactError, TransferError
 from services.lifecycle import end_with
-from services.registry import packaged, read_lock, select, tags_of, variant_path
+from services.lock import packaged, read_lock, select, tags_of
+from services.registry import variant_path
 from services.settings import Settings, bentoml_home
 
 

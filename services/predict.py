@@ -12,8 +12,9 @@ from typing import Any
 from services.engine import model_of
 from services.errors import ContentError, UsageError
 from services.items import items_of
+from services.lock import default_variant, read_lock
 from services.providers import limit_gpu_memory
-from services.registry import default_variant, read_lock, variant_path
+from services.registry import variant_path
 from services.runtime import Runtime
 from services.schemas import (
     ClassifyRequest,

@@ -7,9 +7,10 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 
+from services.pace import FIRST, Ratio
 from services.tasks.base import Encoded, Outputs
 from services.windows import Window
-from services.work import Done, Infers, Item, Stepwise, Writes
+from services.work import DeadlineError, Done, Infers, Item, Stepwise, Writes
 
 logger = logging.getLogger("transfer")
 
@@ -55,7 +56,9 @@ class Group:
         return not self.left and now < self.deadline
 
     def finish(self, index: int, done: Done) -> None:
-        """In the event loop."""
+        """In the event loop; of what was given up the request's own timer tells in a moment."""
+        if isinstance(done.error, DeadlineError):
+            return
         self._done[index] = done
         self._open -= 1
         if self._open == 0 and not self.future.done():
@@ -107,6 +110,7 @@ class Lane:
         self.writer = runtime if isinstance(runtime, Writes) else None
         self.groups: deque[Group] = deque()
         self.running = 0
+        self.tokens_per_second = Ratio(FIRST)  # of one worker
 
     @property
     def open(self) -> bool:

@@ -1,15 +1,15 @@
-"""Which variants there are, whether their files are what they claim, and how each is decoded.
+"""Where a published variant is, whether its files are what they claim, and how it is decoded.
 
-In: `variants.lock.json` and the folders of BentoML's model store that it names. Out: checked
-manifests and task objects. A variant whose hashes, files or settings do not fit raises
-ArtifactError, one line that names the file; nothing is ever looked up by `:latest`.
+In: tags of BentoML's model store, as `services.lock` has them. Out: folders, checked manifests and
+task objects. A variant whose hashes, files or settings do not fit raises ArtifactError, one line
+that names the file; nothing is ever looked up by `:latest`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,10 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from services.errors import ArtifactError, UsageError
+from services.errors import ArtifactError
 from services.generation.model import DECODER_NAME, ENCODER_NAME
-from services.manifest import (
-    MANIFEST_NAME,
-    File,
-    Manifest,
-    read_manifest,
-    refuse_twice,
-    sha256_of,
-)
+from services.lock import default_variant
+from services.manifest import AGAIN, MANIFEST_NAME, File, Manifest, read_manifest, sha256_of
 from services.plan import Plan
 from services.tasks.kinds import KINDS as KINDS
 from services.tasks.kinds import Task, build_task, check_settings, check_types
@@ -36,84 +30,9 @@ from services.windows import TextTokenizer
 GRAPH_NAME = "model.onnx"
 SEQ2SEQ_GRAPHS = (ENCODER_NAME, DECODER_NAME)
 TOKENIZER_NAME = "tokenizer.json"
-AGAIN = "Run `transfer build` again."
-
-# Biggest first: the order of a comparison.
-VARIANTS = ("full", "full-fp16", "full-int8", "distilled", "distilled-fp16", "distilled-int8")
-CPU_DEFAULTS = ("distilled-int8", "full-int8")
-CUDA_DEFAULTS = ("distilled-fp16", "full-fp16")
-
 
 # By sha256, for as long as a loaded variant uses them.
 _tokenizers: WeakValueDictionary[str, TextTokenizer] = WeakValueDictionary()
-
-
-class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    variants: dict[str, str]
-
-
-def read_lock(path: Path) -> dict[str, str]:
-    """The published variants: "model/variant" to the tag in BentoML's model store."""
-    try:
-        content = path.read_bytes()
-        lock = msgspec.json.decode(content, type=Lock)
-        refuse_twice(content)
-    except FileNotFoundError as error:
-        raise ArtifactError(
-            f"{path} does not exist; it names the published variants.",
-            "Run `transfer build`, or point TRANSFER_LOCK at one.",
-        ) from error
-    except (msgspec.MsgspecError, OSError, ValueError) as error:
-        raise ArtifactError(f"{path} is not a lock file: {error}.", AGAIN) from error
-    for key, tag in lock.variants.items():
-        if key.count("/") != 1 or tag.rpartition(":")[0] != key.replace("/", "-"):
-            raise ArtifactError(
-                f"{path} has {key!r}: {tag!r}; expected 'MODEL/VARIANT': 'MODEL-VARIANT:DIGEST'.",
-                AGAIN,
-            )
-    return dict(sorted(lock.variants.items()))
-
-
-def select(keys: Iterable[str], patterns: Sequence[str]) -> list[str]:
-    """The "model/variant" keys that a pattern names: a model, a variant, or both; all if none."""
-    known = list(keys)
-    unknown = [p for p in patterns if not any(_fits(p, key) for key in known)]
-    if unknown:
-        raise UsageError(
-            f"TRANSFER_VARIANTS names {', '.join(unknown)}; published are {', '.join(known)}.",
-            "Name a model, a variant, or model/variant.",
-        )
-    return [key for key in known if not patterns or any(_fits(p, key) for p in patterns)]
-
-
-def _fits(pattern: str, key: str) -> bool:
-    return pattern in (key, *key.split("/"))
-
-
-def default_variant(model: str, variants: Iterable[str], cuda: bool = False) -> str:
-    """The variant of `model` that answers when a request names none."""
-    known = list(variants)
-    wanted: tuple[str, ...] = (*CUDA_DEFAULTS, *CPU_DEFAULTS) if cuda else CPU_DEFAULTS
-    for variant in (*wanted, *known):
-        if variant in known:
-            return variant
-    raise UsageError(f"{model} has no variant.", "Run `transfer build`.")
-
-
-def packaged(keys: Iterable[str], patterns: Sequence[str], cuda: bool = False) -> list[str]:
-    """The keys that go into a Bento: those named by the patterns, else each model's default.
-
-    cuda: of a Bento for CUDA, where int8 is not run
-    """
-    known = list(keys)
-    if patterns:
-        return select(known, patterns)
-    variants: dict[str, list[str]] = {}
-    for key in known:
-        model, variant = key.split("/")
-        if not (cuda and variant.endswith("-int8")):
-            variants.setdefault(model, []).append(variant)
-    return [f"{model}/{default_variant(model, names, cuda)}" for model, names in variants.items()]
 
 
 def variant_path(tag: str) -> Path:
@@ -161,11 +80,16 @@ def check_variant(folder: Path) -> Manifest:
     missing = {*graphs_of(manifest.kind), TOKENIZER_NAME} - {file.path for file in manifest.files}
     if missing:
         raise ArtifactError(f"{path} does not list {', '.join(sorted(missing))}.", AGAIN)
-    for file in manifest.files:
-        _check_file(folder, file)
+    check_files(folder, manifest)
     for graph in graphs_of(manifest.kind):
         check_weights(folder / graph, {file.path for file in manifest.files})
     return manifest
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Raise ArtifactError for a file that is not what the manifest says: no link, size, sha256."""
+    for file in manifest.files:
+        _check_file(folder, file)
 
 
 def _check_file(folder: Path, file: File) -> None:
@@ -247,12 +171,6 @@ def model_entry(
         "plan": None if plan is None else asdict(plan),
         "default": default,
     }
-
-
-def tags_of(lock: Mapping[str, str], tags: Iterable[str]) -> dict[str, str]:
-    """The part of a lock whose tags are among `tags` (a Bento holds some of the variants)."""
-    present = set(tags)
-    return {key: tag for key, tag in lock.items() if tag in present}
 
 
 def published_models(lock: Mapping[str, str], cuda: bool = False) -> list[dict[str, Any]]:

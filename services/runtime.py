@@ -21,7 +21,7 @@ import onnxruntime as ort
 
 from services.binding import on_device
 from services.errors import ArtifactError, TransferError
-from services.manifest import Manifest
+from services.manifest import AGAIN, Manifest
 from services.memory import resident_mb
 from services.plan import LONG, Call, Plan, PlanFile, calls_of, measure, plan_key, unmeasured
 from services.providers import CPU as CPU
@@ -34,8 +34,8 @@ from services.providers import (
     session_providers,
 )
 from services.registry import (
-    AGAIN,
     GRAPH_NAME,
+    check_files,
     check_variant,
     graph_sha256,
     graphs_of,
@@ -150,13 +150,16 @@ class Runtime:
         return on_device(session)
 
     def measure_plan(self, cores: int) -> Plan:
-        """Find out how this variant is best called here; it takes seconds."""
+        """Find out how this variant is best called here; it takes seconds.
+
+        Raises ArtifactError when its files are not those any more that were loaded.
+        """
 
         def open_call(threads: int) -> Call:
             # A graph keeps the memory of its largest call as long as it lives, so the one that
             # serves is not tried: five models kept 740 MB after it, where they keep 260 now.
             own = self.provider == CUDA
-            return partial(self._trial, self._opened(threads) if own else self._open(threads))
+            return partial(self._trial, self._opened(threads) if own else self._reopen(threads))
 
         make = partial(sample_windows, self.task, min(self.manifest.max_tokens, LONG))
         return measure(open_call, make, cores, self.provider == CUDA)
@@ -166,11 +169,16 @@ class Runtime:
         return self._run(graphs, windows)
 
     def follow(self, plan: Plan) -> None:
-        """Call the graph as `plan` says from now on."""
+        """Call the graph as `plan` says from now on; raises what `measure_plan` raises."""
         self._graphs, self.plan = self._opened(plan.threads), plan
 
     def _opened(self, threads: int) -> Any:
-        return self._graphs if threads == self.plan.threads else self._open(threads)
+        return self._graphs if threads == self.plan.threads else self._reopen(threads)
+
+    def _reopen(self, threads: int) -> Any:
+        """The graph once more; raises ArtifactError when its file was replaced meanwhile."""
+        check_files(self.folder, self.manifest)
+        return self._open(threads)
 
     def warm_up(self) -> None:
         """Run one text, and refuse graphs whose outputs do not fit their manifest."""

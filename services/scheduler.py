@@ -21,6 +21,7 @@ from collections.abc import Hashable, Sequence
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
+from weakref import WeakSet
 
 from services.errors import TransferError
 from services.pace import Pace
@@ -32,6 +33,10 @@ logger = logging.getLogger("transfer")
 
 # What one request counts towards the bound at most: a huge one must not shut out all others.
 LARGEST_SHARE = 0.25
+# A request that would take so many times its deadline, and longer than this, is not begun: a book
+# of 8 MB held both cores of a small machine for its first ten seconds, and was then given up.
+HOPELESS, HOPELESS_S = 2.0, 5.0
+LESS = "Send less text at once, or allow more time (X-Request-Timeout-Ms, TRANSFER_TIMEOUT_S)."
 
 
 class OverloadError(TransferError):
@@ -49,17 +54,19 @@ class Scheduler:
     """A queue bounded by tokens, and the worker threads that empty it.
 
     threads: workers; queue_tokens: estimated tokens that may wait or run before new requests are
-    refused
+    refused; queue_s: seconds that these may take, at the pace of the last requests
     """
 
-    def __init__(self, threads: int, queue_tokens: int) -> None:
+    def __init__(self, threads: int, queue_tokens: int, queue_s: float = math.inf) -> None:
         self.threads = threads
         self.queue_tokens = queue_tokens
+        self.queue_s = queue_s
         self.pace = Pace(threads)
         self.asked = 0  # requests so far
         self.waiting = 0  # items, and parts of long ones
         self.tokens = 0  # estimated, waiting or running
         self._lanes: dict[Infers, Lane] = {}
+        self._retired: WeakSet[Infers] = WeakSet()
         self._ready: deque[Lane | Turn] = deque()  # turns that were interrupted
         self._in_flight: dict[tuple[int, Hashable], Task] = {}
         self._outbox: Outbox | None = None
@@ -80,6 +87,8 @@ class Scheduler:
     async def run(self, runtime: Infers, items: Sequence[Item], timeout_s: float) -> list[Done]:
         """Work on all items; raises OverloadError at once, DeadlineError after `timeout_s`.
 
+        DeadlineError comes at once where the answer would take much longer than that.
+
         Cancelled (the client went away), it drops what has not begun.
         """
         loop = asyncio.get_running_loop()
@@ -96,9 +105,14 @@ class Scheduler:
                 self.tokens -= counted
 
     def retire(self, runtime: Infers) -> None:
-        """Forget a runtime that gets no more requests; what waits for it is still worked on."""
+        """Forget a runtime as soon as nothing waits for it; what does is still worked on.
+
+        A request that picked it before may still come, and finds it as it was.
+        """
         with self.lock:
-            self._lanes.pop(runtime, None)
+            self._retired.add(runtime)
+            if lane := self._lanes.get(runtime):
+                self._drop_if_over(lane)
 
     def close(self) -> None:
         """Finish what runs, drop what waits."""
@@ -114,6 +128,15 @@ class Scheduler:
             self._outbox = Outbox(loop)
         return self._outbox
 
+    def _refuse_hopeless(self, lane: Lane, tokens: int, timeout_s: float) -> None:
+        seconds = tokens / max(lane.tokens_per_second.value * self.threads, 1e-9)
+        if seconds > max(HOPELESS * timeout_s, HOPELESS_S):
+            raise DeadlineError(
+                f"About {tokens} tokens take this model about {seconds:.0f} s here; allowed are "
+                f"{timeout_s:g}.",
+                LESS,
+            )
+
     def _enter(
         self,
         runtime: Infers,
@@ -122,17 +145,18 @@ class Scheduler:
         outbox: Outbox,
         entered: float,
     ) -> int:
-        """Queue the items or raise OverloadError; the tokens that the request counts for."""
+        """Queue the items or raise what refuses them; the tokens that the request counts for."""
         costs = [self.pace.tokens(item.characters) for item in items]
-        counted = min(sum(costs), max(1, int(self.queue_tokens * LARGEST_SHARE)))
+        most = min(self.queue_tokens, self.pace.tokens_within(self.queue_s))
+        counted = min(sum(costs), max(1, int(most * LARGEST_SHARE)))
         with self.lock:
             self.asked += 1
-            if self.tokens and self.tokens + counted > self.queue_tokens:
-                raise self._overload()
+            lane = self._lanes.get(runtime) or Lane(runtime)
+            self._refuse_hopeless(lane, sum(costs), group.deadline - entered)
+            if self.tokens and self.tokens + counted > most:
+                raise self._overload(most)
             self.tokens += counted
-            lane = self._lanes.get(runtime)
-            if lane is None:
-                lane = self._lanes[runtime] = Lane(runtime)
+            self._lanes[runtime] = lane
             for index, (item, cost) in enumerate(zip(items, costs, strict=True)):
                 key = (id(lane), item.key)
                 twin = self._in_flight.get(key) if item.key is not None else None
@@ -146,11 +170,10 @@ class Scheduler:
             self._queue(lane, group, len(group.waiting))
         return counted
 
-    def _overload(self) -> OverloadError:
+    def _overload(self, most: float) -> OverloadError:
         seconds = self.pace.seconds(self.tokens)
         return OverloadError(
-            f"About {self.tokens} tokens are waiting or being read; the limit is "
-            f"{self.queue_tokens}.",
+            f"About {self.tokens} tokens are waiting or being read; the limit is {most:.0f}.",
             "Try again after the time in Retry-After.",
             max(1, math.ceil(seconds)),
         )
@@ -187,6 +210,8 @@ class Scheduler:
             work = self._fill(first)
             if first.groups:
                 self._ready.append(first)
+            elif not work:
+                self._drop_if_over(first)
             if work:
                 first.running += 1
                 return Turn(first, work)
@@ -220,6 +245,11 @@ class Scheduler:
                 self._forget(work if isinstance(work, Task) else work.task)
         return turn
 
+    def _drop_if_over(self, lane: Lane) -> None:
+        """Let go of a lane whose runtime is retired, and with it of the runtime's graphs."""
+        if lane.runtime in self._retired and not lane.groups and not lane.running:
+            self._lanes.pop(lane.runtime, None)
+
     def _forget(self, task: Task) -> None:
         """From now on an equal item is computed anew."""
         key = (id(task.lane), task.item.key)
@@ -247,6 +277,7 @@ class Scheduler:
             with self.lock:
                 if finished:
                     turn.lane.running -= 1
+                    self._drop_if_over(turn.lane)
                 else:
                     self._ready.append(turn)
                 if self._ready and self._idle:
@@ -282,10 +313,8 @@ class Scheduler:
 
 def _expire(group: Group, timeout_s: float) -> None:
     if not group.future.done():
-        group.future.set_exception(
-            DeadlineError(
-                f"The answer took longer than {timeout_s:g} s.",
-                "Send less text at once, or allow more time (X-Request-Timeout-Ms, "
-                "TRANSFER_TIMEOUT_S).",
-            )
-        )
+        group.future.set_exception(_late(timeout_s))
+
+
+def _late(timeout_s: float) -> DeadlineError:
+    return DeadlineError(f"The answer took longer than {timeout_s:g} s.", LESS)

@@ -16,13 +16,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.errors import TransferError
 from services.examples import EXAMPLES as EXAMPLES
-from services.windows import LongText
 
 MAX_ITEMS = 1024
 MAX_LABELS = 256
 DEPTH = 4  # of the deepest field of a request
 MILLISECONDS = "[1-9][0-9]{0,7}"  # X-Request-Timeout-Ms: up to a day
 
+LongText = Literal["window", "truncate", "error"]
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Texts = str | Annotated[list[str], Meta(min_length=1, max_length=MAX_ITEMS)]
 Threshold = Annotated[float, Meta(ge=0, le=1)]
@@ -318,9 +318,22 @@ def decode_request(body: bytes, kind: type[RequestType]) -> RequestType:
         return convert_request(_decode_surrogates(body, error), kind)
     keys = _KEYS[kind].findall(body)
     if b"\\u" in body or len(keys) > len(set(keys)):
-        json.loads(body, object_pairs_hook=_without_twice)  # msgspec takes the last of them
+        _refuse_twice(body)  # msgspec takes the last of them
     request.check()
     return request
+
+
+def _refuse_twice(body: bytes) -> None:
+    """Raise MalformedError for a field that is there twice, or for a body that is too deep.
+
+    `json` reads a few levels less than msgspec, which has read the body.
+    """
+    try:
+        json.loads(body, object_pairs_hook=_without_twice)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(
+            f"The body cannot be read: {error}.", "Send one JSON object, not nested so deeply."
+        ) from error
 
 
 def _with_whole_numbers(

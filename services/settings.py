@@ -20,7 +20,7 @@ from services.errors import UsageError
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_NAME = "variants.lock.json"
 PLANS_NAME = "transfer-plans.json"
-TOKENS_PER_CORE = 24_576  # one to two seconds of work for the models that ship
+TOKENS_PER_CORE = 32_768  # a second or two of work for the models that ship
 SUPERVISOR = "TRANSFER_SUPERVISOR_PID"
 
 Provider = Literal["auto", "cpu", "cuda"]
@@ -33,6 +33,7 @@ class Settings:
     """variants: patterns (a model, a variant, or model/variant); empty means every published one
     threads: cores that the models may use together
     queue_tokens: tokens that may wait or be read before new requests are refused with 429
+    queue_s: and the same where they would take longer than this, as fast as it goes at the moment
     windows_per_call: at most so many in one call of a graph (0: as the plan says); with 1 the
         scores of an int8 variant do not depend on what else is being asked
     max_body_bytes: larger request bodies are refused with 413
@@ -54,6 +55,7 @@ class Settings:
     variants: tuple[str, ...] = ()
     threads: int = field(default_factory=lambda: usable_cores())
     queue_tokens: int = field(default_factory=lambda: TOKENS_PER_CORE * usable_cores())
+    queue_s: float = 3.0
     windows_per_call: int = 0
     max_body_bytes: int = 8_000_000
     body_timeout_s: float = 10.0
@@ -162,6 +164,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "variants": _names,
     "threads": _at_least(1),
     "queue_tokens": _at_least(1),
+    "queue_s": _seconds,
     "windows_per_call": _at_least(0),
     "max_body_bytes": _at_least(1),
     "body_timeout_s": _seconds,

@@ -10,6 +10,7 @@ OTEL_EXPORTER_OTLP_HEADERS, ...): https://opentelemetry.io/docs/specs/otel/confi
 
 from __future__ import annotations
 
+from threading import Thread
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"}
 )
 ANY_METHOD = "_OTHER"  # OpenTelemetry's word for one that a caller invented
+LAST_S = 3.0  # at the end; part of what `terminationGracePeriodSeconds` must be enough for
 SEND_S = 2.0  # a batch that the collector does not take within this time is lost
 _propagator = TraceContextTextMapPropagator()
 
@@ -66,6 +68,9 @@ class Traces:
                 "transfer.request_id": visit.request_id,
             }
         )
+        if visit.model:
+            span.set_attribute("transfer.model", visit.model)
+            span.set_attribute("transfer.variant", visit.variant)
         if answer and answer.done:
             span.set_attributes(_work(answer))
         if status >= 500:
@@ -75,8 +80,10 @@ class Traces:
         return format_trace_id(span.get_span_context().trace_id)
 
     def close(self) -> None:
-        """Send what is left; a collector that does not answer costs `SEND_S` at most."""
-        self._provider.shutdown()
+        """Send what is left for `LAST_S` at most; what a dead collector has not taken is lost."""
+        ending = Thread(target=self._provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(LAST_S)
 
 
 def traces_to(collector: str) -> Traces:
@@ -94,8 +101,6 @@ def traces_to(collector: str) -> Traces:
 def _work(answer: Answer) -> dict[str, Any]:
     done = answer.done
     return {
-        "transfer.model": answer.model,
-        "transfer.variant": answer.variant,
         "transfer.items": len(done),
         "transfer.tokens": sum(one.tokens for one in done),
         "transfer.windows": sum(one.windows for one in done),

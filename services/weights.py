@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from services.errors import ArtifactError
+from services.manifest import AGAIN
 
-AGAIN = "Run `transfer build` again."
 GRAPH, NODE, INITIALIZER, ATTRIBUTE = 7, 1, 5, 5  # of Model, Graph, Graph, Node
 TENSOR_OF, GRAPH_OF, GRAPHS_OF = 5, 6, 11  # of Attribute
 DATA_TYPE, FLOATS, NAME, RAW, DOUBLES, EXTERNAL = 2, 4, 8, 9, 10, 13  # of Tensor

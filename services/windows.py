@@ -7,42 +7,26 @@ time and memory grow linearly. Training, verification and serving all prepare th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders  # type: ignore[import-untyped]
 
 from services.errors import ArtifactError, ContentError
+from services.schemas import LongText as LongText
+from services.tokens import Tokens as Tokens
+from services.tokens import tokens_of
 
 # BERT's words end at an apostrophe: "it's" is three of them, and comes back as "it ' s".
 CONTRACTION = re.compile(r" ' (s|t|d|m|re|ve|ll)\b")
 
-LongText = Literal["window", "truncate", "error"]
-Offsets = list[tuple[int, int]]
 Feeds = dict[str, NDArray[Any]]
-
-
-class Tokens:
-    """The tokens of one text without special tokens: ids, and (start, end) code points.
-
-    offsets: a list, or a function that makes it when somebody asks: a classifier never does
-    """
-
-    __slots__ = ("_offsets", "ids")
-
-    def __init__(self, ids: list[int], offsets: Offsets | Callable[[], Offsets]) -> None:
-        self.ids = ids
-        self._offsets = offsets
-
-    @property
-    def offsets(self) -> Offsets:
-        if callable(self._offsets):
-            self._offsets = self._offsets()
-        return self._offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +39,8 @@ class Window:
     document: which of an item's documents the content is from
     """
 
-    input_ids: list[int]
-    token_type_ids: list[int]
+    input_ids: Sequence[int]
+    token_type_ids: Sequence[int]
     content: tuple[int, int]
     first: int
     document: int = 0
@@ -77,9 +61,12 @@ class _Frame:
         before_ids, before_types = self.before
         after_ids, after_types = self.after
         body = tokens.ids[start:end]
+        ids = [*before_ids, *body, *after_ids]
+        types = [*before_types, *[self.content_type] * len(body), *after_types]
+        many = isinstance(body, array)  # of a text that has many windows: they are kept small too
         return Window(
-            input_ids=[*before_ids, *body, *after_ids],
-            token_type_ids=[*before_types, *[self.content_type] * len(body), *after_types],
+            input_ids=array("i", ids) if many else ids,
+            token_type_ids=array("b", types) if many else types,
             content=(len(before_ids), len(before_ids) + len(body)),
             first=start,
             document=document,
@@ -142,8 +129,7 @@ class TextTokenizer:
         self._tokenizer.no_padding()
 
     def tokens(self, text: str) -> Tokens:
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        return Tokens(encoding.ids, lambda: encoding.offsets)
+        return tokens_of(text, partial(self._tokenizer.encode, add_special_tokens=False))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens, special ones left out."""

@@ -205,6 +205,7 @@ class Worker:
         done.decode = perf_counter() - began
         task.encoded, task.outputs = None, []
         self._desk.pace.learn(done.tokens, task.item.characters, done.seconds)
+        task.lane.tokens_per_second.learn(done.tokens, done.seconds)
         self._desk.finish(task)
 
 

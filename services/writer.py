@@ -22,7 +22,7 @@ from services.errors import ArtifactError
 from services.generate import Generation, Job, never, results_of
 from services.generation.model import DECODER_NAME, ENCODER_NAME, Seq2SeqModel
 from services.generation.settings import GenerationSettings
-from services.registry import AGAIN
+from services.manifest import AGAIN
 from services.runtime import Runtime, open_session
 from services.tasks.base import Outputs
 from services.tasks.generate_summary import GenerateSummary, Source

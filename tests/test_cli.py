@@ -16,7 +16,8 @@ import transfer
 from commands import measuring, places, serving
 from commands.trials import shown
 from export.publish import publish, write_lock
-from services.registry import read_lock, variant_path
+from services.lock import read_lock
+from services.registry import variant_path
 from tests.export.models import flip_last_byte, write_adapters
 from tests.export.store import bentoml_store
 from tests.services import tiny
@@ -306,6 +307,45 @@ def test_compare_without_data_takes_the_samples(published, run):
     code, out, _ = run("compare", "highlights")
     assert code == 0
     assert out.startswith("highlights, 120 rows\nfull ")
+
+
+# bench
+
+
+def test_a_sample_of_labelled_rows_keeps_their_numbers(empty, tmp_path, monkeypatch):
+    from export import compare
+    from training import held_out
+    from training.data import LabelledText
+
+    rows = [LabelledText(f"text {number}", ("a",)) for number in range(100)]
+    told = {}
+
+    def compared(model, settings, rows_of, labelled, summary_sentences, numbers):
+        told.update(rows=rows_of("", [], False), numbers=numbers)
+        return {}
+
+    exam = held_out.Exam("made up", rows)
+    monkeypatch.setattr(
+        held_out, "held_out_for", lambda *_: held_out.HeldOut(decoding=[], test=exam)
+    )
+    monkeypatch.setattr(compare, "compare_variants", compared)
+    measuring.judge_on(tmp_path, 4, "intent")
+    assert [row.text for row in told["rows"]] == [f"text {number}" for number in told["numbers"]]
+    assert len(set(told["numbers"])) == 4 and max(told["numbers"]) > 3
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "--quick",
+        "--models intent,reader --data FOLDER --rows 100",
+        "--p99-ms 20 --min-rps 12.5 --price-per-hour 0.36",
+        "--price-per-hour 0",
+    ],
+)
+def test_a_record_has_the_command_as_it_was_given(asked):
+    options = transfer.parser().parse_args(["bench", *asked.split()])
+    assert measuring.bench_command(options) == f"transfer bench {asked}"
 
 
 # choose

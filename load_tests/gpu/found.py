@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.errors import UsageError
+from services.lock import VARIANTS, read_lock
 from services.manifest import MANIFEST_NAME, Manifest, read_manifest
-from services.registry import VARIANTS, read_lock, variant_path
+from services.registry import variant_path
 from services.settings import Provider
 
 ORDER = ("fp32", "fp16", "int8")

@@ -16,8 +16,9 @@ import msgspec
 
 from load_tests.bodies import items, zero_shot_labels
 from services.errors import TransferError, UsageError
+from services.lock import packaged, read_lock
 from services.manifest import Manifest, read_manifest
-from services.registry import GRAPH_NAME, packaged, read_lock, variant_path
+from services.registry import GRAPH_NAME, variant_path
 from services.settings import Settings, prepare_bentoml
 
 

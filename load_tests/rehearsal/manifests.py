@@ -41,6 +41,7 @@ class Probe:
 @dataclass(frozen=True)
 class Container:
     """command: of the manifest, empty where the image's entrypoint takes the arguments
+    env: in the manifest's order; $(NAME) is what was defined before, $(metadata.name) the pod
     mounts: path in the container -> (volume, folder in it)
     """
 
@@ -136,7 +137,7 @@ def _deployment(manifest: Object, objects: Sequence[Object]) -> Deployment:
         replicas=_replicas(spec, name, objects),
         max_surge=int(rolling["maxSurge"]),
         max_unavailable=int(rolling["maxUnavailable"]),
-        pod=_pod(spec["template"]["spec"], objects),
+        pod=_pod(spec["template"]["spec"], _Around(objects, manifest["metadata"].get("namespace"))),
     )
 
 
@@ -149,7 +150,37 @@ def _replicas(spec: Object, name: str, objects: Sequence[Object]) -> int:
     return int(spec.get("replicas", 1))
 
 
-def _pod(spec: Object, objects: Sequence[Object]) -> PodSpec:
+@dataclass(frozen=True)
+class _Around:
+    """What a pod's variables may come from."""
+
+    objects: Sequence[Object]
+    namespace: str | None
+
+    def settings(self, source: Object) -> dict[str, str]:
+        """Of one `envFrom`."""
+        wanted = ("ConfigMap", source["configMapRef"]["name"])
+        (found,) = [
+            each for each in self.objects if (each["kind"], each["metadata"]["name"]) == wanted
+        ]
+        return dict(found["data"])
+
+    def value(self, variable: Object) -> str:
+        """Of one `env`; raises ManifestError for a source that only a cluster has."""
+        if "valueFrom" not in variable:
+            return str(variable.get("value", ""))
+        field = variable["valueFrom"].get("fieldRef", {}).get("fieldPath")
+        known = {"metadata.name": "$(metadata.name)", "metadata.namespace": self.namespace}
+        if field not in known:
+            raise ManifestError(
+                f"{variable['name']} comes from {variable['valueFrom']}; known are fieldRefs to "
+                f"{' and '.join(known)}.",
+                "Give it a value, or teach load_tests/rehearsal/manifests.py its source.",
+            )
+        return known[field] or "default"
+
+
+def _pod(spec: Object, around: _Around) -> PodSpec:
     (server,) = spec["containers"]
     prepared = spec.get("initContainers", [])
     ports = {port["name"]: int(port["containerPort"]) for port in server["ports"]}
@@ -157,8 +188,8 @@ def _pod(spec: Object, objects: Sequence[Object]) -> PodSpec:
         _probe(server[f"{name}Probe"], ports) for name in ("startup", "readiness", "liveness")
     )
     return PodSpec(
-        container=_container(server, objects),
-        init=_container(prepared[0], objects) if prepared else None,
+        container=_container(server, around),
+        init=_container(prepared[0], around) if prepared else None,
         startup=startup,
         readiness=readiness,
         liveness=liveness,
@@ -179,17 +210,11 @@ def _probe(probe: Object, ports: dict[str, int]) -> Probe:
     )
 
 
-def _container(container: Object, objects: Sequence[Object]) -> Container:
+def _container(container: Object, around: _Around) -> Container:
     env: dict[str, str] = {}
     for source in container.get("envFrom", ()):
-        name = source["configMapRef"]["name"]
-        (found,) = [
-            each
-            for each in objects
-            if (each["kind"], each["metadata"]["name"]) == ("ConfigMap", name)
-        ]
-        env |= found["data"]
-    env |= {each["name"]: each["value"] for each in container.get("env", ())}
+        env |= around.settings(source)
+    env |= {each["name"]: around.value(each) for each in container.get("env", ())}
     return Container(
         tuple(container.get("command", ())),
         tuple(container.get("args", ())),

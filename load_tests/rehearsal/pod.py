@@ -1,14 +1,18 @@
-"""One pod as a process: its volumes, its init container, its probes, and how it ends.
+"""One pod as a process: its volumes, its init container, its probes, its restarts, how it ends.
 
 In: a `PodSpec`. Out: a process that listens on a port of its own. What a machine without containers
 cannot give is replaced, and nothing else: paths of mounts by folders, the image's entrypoint by
 this checkout, the address and the ports (pods have addresses of their own) by free ones, a Secret
 by a made-up one. A Bento's models are those of this checkout's store.
+
+As in the image, BentoML ends when its worker does, and the container is started again, as the
+kubelet does it: at once when it had served, and later and later while it ends before it is ready.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +21,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +36,10 @@ from services.settings import LOCK_NAME
 SERVICE = "services.app:Transfer"
 STORE = "/var/lib/bentoml"
 KEYS = "keys"
+# What k8s/images/slim.Containerfile sets and the server looks at.
+IMAGE = {"BENTOML_CONTAINERIZED": "true"}
+BACKOFF_S, LONGEST_BACKOFF_S = 10.0, 300.0
+REFERENCE = re.compile(r"\$?\$\(([\w.-]+)\)")
 # Inside of the pod; it is never opened here.
 CONTAINER_TMP = "/tmp"  # nosec B108
 
@@ -61,8 +70,10 @@ class Pod:
     exit_code: int | None = None
     killed: bool = False
     liveness_failures: int = 0
+    restarts: int = 0
     port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
+    _over: threading.Event = field(default_factory=threading.Event)
 
     @property
     def log(self) -> Path:
@@ -88,28 +99,52 @@ class Pod:
                     "Its last lines say why.",
                 )
         self._process = self._run(self.spec.container)
-        threading.Thread(target=self._probe, daemon=True).start()
+        threading.Thread(target=self._keep, daemon=True).start()
+
+    def _keep(self) -> None:
+        """Probe the container, and start it again whenever it ends by itself."""
+        crashes = 0
+        while not self.ending:
+            assert self._process is not None
+            served = self._probe(self._process)
+            self._set(False)
+            crashes = 0 if served else crashes + 1
+            if self._over.wait(backoff_s(crashes)) or self.ending:
+                return
+            self.restarts += 1
+            self._process = self._run(self.spec.container)
+            if self.ending:  # since it was asked
+                self.end_at_once()
 
     def _run(self, container: Container) -> subprocess.Popen[bytes]:
         command = localized(container, self.folder, self.port)
-        env = environment(container, self.folder)
-        env = {**_outside(), "TRANSFER_LOCK": str(self.place.lock), **env, "PYTHONPATH": str(ROOT)}
+        env = environment(container, self.folder, self.name)
+        env = {
+            **_outside(),
+            **IMAGE,
+            "TRANSFER_LOCK": str(self.place.lock),
+            **env,
+            "PYTHONPATH": str(ROOT),
+        }
         with self.log.open("ab") as output:
             return subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output)
 
     def wait_ready(self) -> None:
-        """As long as the startup probe allows; raises ServerError with the pod's last lines."""
+        """As long as the startup probe allows; raises ServerError with the pod's last lines.
+
+        One that ends before it is ready is not waited for: no rollout gets past it.
+        """
         startup = self.spec.startup
         until = time.monotonic() + startup.period_s * (startup.failures + 1)
         while not self.ready:
             ended = self._process is not None and self._process.poll() is not None
-            if ended or time.monotonic() > until:
+            if ended or self.restarts or time.monotonic() > until:
                 raise ServerError(f"{self.name} was not ready:\n{tail(self.log)}", "See above.")
             time.sleep(0.05)
 
     def stop(self) -> None:
         """preStop, SIGTERM, and SIGKILL when the grace period is over."""
-        self.ending = True
+        self._end()
         began = time.monotonic()
         time.sleep(self.spec.pre_stop_s)
         assert self._process is not None
@@ -123,13 +158,18 @@ class Pod:
 
     def end_at_once(self) -> None:
         """SIGKILL to all of it."""
-        self.ending = True
+        self._end()
         if self._process is None:
             return
         for process in self._workers():
             process.kill()
         self._process.kill()
         self._process.wait()
+
+    def _end(self) -> None:
+        """From now on nothing is probed or started again."""
+        self.ending = True
+        self._over.set()
 
     def kill_worker(self) -> int:
         """SIGKILL to the process that answers, as the kernel does it when memory is out."""
@@ -138,9 +178,10 @@ class Pod:
         return int(worker.pid)
 
     def is_back(self, killed: int) -> bool:
-        """Whether another worker than the one that was killed is ready."""
+        """Whether another worker than the one that was killed is ready, and the pod is too."""
         pids = [worker.pid for worker in self._workers()]
-        return bool(pids) and killed not in pids and self._asked(self.spec.readiness)
+        again = bool(pids) and killed not in pids
+        return again and self.ready and self._asked(self.spec.readiness)
 
     def _workers(self) -> list[psutil.Process]:
         try:
@@ -151,20 +192,31 @@ class Pod:
     def pss_mb(self) -> float:
         return tree_pss_mb(self.pid)
 
-    def _probe(self) -> None:
-        """Startup until it holds once; then readiness and liveness, each in its period."""
+    def _probe(self, process: subprocess.Popen[bytes]) -> bool:
+        """Until the container ends or the pod shall; whether it has been ready.
+
+        Startup until it holds once; then readiness and liveness, each in its period.
+        """
         startup, readiness, liveness = self.spec.startup, self.spec.readiness, self.spec.liveness
-        while not self.ending and not self._asked(startup):
-            time.sleep(startup.period_s)
+        while not self._asked(startup):
+            if self._ends_within(process, startup.period_s):
+                return False
         self._set(True)
         failed, next_live = 0, time.monotonic() + liveness.period_s
-        while not self.ending:
-            time.sleep(readiness.period_s)
+        while not self._ends_within(process, readiness.period_s):
             failed = 0 if self._asked(readiness) else failed + 1
             self._set(failed < readiness.failures)
             if time.monotonic() >= next_live:
                 next_live += liveness.period_s
-                self.liveness_failures += not self._asked(liveness)
+                failing = not self._asked(liveness) and process.poll() is None
+                self.liveness_failures += failing and not self.ending
+        return True
+
+    def _ends_within(self, process: subprocess.Popen[bytes], seconds: float) -> bool:
+        """Whether the container ends, or the pod shall, before so many seconds are over."""
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return self.ending or process.returncode is not None
 
     def _asked(self, probe: Probe) -> bool:
         try:
@@ -178,6 +230,17 @@ class Pod:
         if ready != self.ready and not self.ending:
             self.ready = ready
             self.changed()
+
+
+def backoff_s(crashes: int) -> float:
+    """How long the kubelet waits before it starts a container that ended so often unserved.
+
+    It also waits after a container that has served for less than ten minutes. Kills of a rehearsal
+    stand for those of hours, so whatever was ready starts anew.
+    """
+    if crashes < 2:
+        return 0.0
+    return float(min(BACKOFF_S * 2 ** (crashes - 2), LONGEST_BACKOFF_S))
 
 
 def volumes(spec: PodSpec, place: Place, folder: Path) -> None:
@@ -204,14 +267,35 @@ def _outside() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-def environment(container: Container, folder: Path) -> dict[str, str]:
-    """The container's variables, with paths of this machine and a port for the metrics."""
-    env = {name: _path(value, container, folder) for name, value in container.env.items()}
+def environment(container: Container, folder: Path, pod: str) -> dict[str, str]:
+    """The container's variables, with paths of this machine and a port for the metrics.
+
+    pod: its name, for $(metadata.name)
+    """
+    values = expanded(container.env, {"metadata.name": pod})
+    env = {name: _path(value, container, folder) for name, value in values.items()}
     if env.get("TRANSFER_METRICS", "").isdigit():
         env["TRANSFER_METRICS"] = str(free_port())
     if CONTAINER_TMP in container.mounts:
         env["TMPDIR"] = _path(CONTAINER_TMP, container, folder)
     return env
+
+
+def expanded(env: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """Variables with what $(NAME) stands for, as the kubelet puts it in.
+
+    What is defined later, or nowhere, stays as it is written, and $$(NAME) is a literal $(NAME).
+    """
+    found: dict[str, str] = {}
+
+    def put(match: re.Match[str]) -> str:
+        if match[0].startswith("$$"):
+            return match[0][1:]
+        return {**known, **found}.get(match[1], match[0])
+
+    for name, value in env.items():
+        found[name] = REFERENCE.sub(put, value)
+    return found
 
 
 def localized(container: Container, folder: Path, port: int) -> list[str]:

@@ -76,18 +76,21 @@ def plain(deployment: Deployment) -> Route:
     return Route({deployment.service: 1}, timeout_s=40.0)
 
 
-def rolling(stage: Stage, updates: int) -> Record:
-    """Every pod of the first deployment is replaced, again and again."""
+def rolling(stage: Stage, updates: int, least_s: float = 0.0) -> Record:
+    """Every pod of the first deployment is replaced, so often, and on until `least_s` have passed."""
     with running(stage) as now:
         fleet = now.fleets[stage.deployments[0].service]
+        done = 0
         with now.load as load:
+            until = time.monotonic() + least_s
             time.sleep(1.0)
-            for _ in range(updates):
+            while done < updates or time.monotonic() < until:
                 fleet.update()
+                done += 1
             fleet.wait_ended()
             time.sleep(1.0)
         return {
-            "updates": updates,
+            "updates": done,
             "replicas": len(fleet.pods),
             "pods_replaced": len(fleet.ended),
             **load.seen,
@@ -97,7 +100,10 @@ def rolling(stage: Stage, updates: int) -> Record:
 
 
 def kills(stage: Stage, times: int) -> Record:
-    """SIGKILL to the worker of one pod after the other; the next when that one is back."""
+    """SIGKILL to the worker of one pod after the other; the next when that one is back.
+
+    As in the image, that ends the container, and it is started again.
+    """
     with running(stage) as now:
         fleet = now.fleets[stage.deployments[0].service]
         back_s = []
@@ -112,6 +118,7 @@ def kills(stage: Stage, times: int) -> Record:
         counts = now.envoy.counts(fleet.deployment.service)
         return {
             "kills": times,
+            "restarts": fleet.restarts,
             "replicas": len(fleet.pods),
             **load.seen,
             "retries": counts.get("upstream_rq_retry", 0),

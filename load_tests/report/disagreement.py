@@ -112,7 +112,7 @@ def _examples(examples: Sequence[Row]) -> str:
 
 
 def _example(one: Row, right: bool) -> str:
-    """A record that is published holds the row's number in place of other people's texts."""
+    """A record that is published holds the row's number, from 0, in place of others' texts."""
     asked = one.get("asked") or f"row {one['row']}"
     cells = [asked, *([one.get("right", "-")] if right else [])]
     cells += [_said(one, "full"), _said(one, "variant")]

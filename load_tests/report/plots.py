@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from load_tests.report.labels import Named, place
 from load_tests.report.pareto import place as place_of
+from load_tests.report.record import phases_valid
 from load_tests.report.svg import (
     Frame,
     Scale,
@@ -172,13 +173,17 @@ def _rate_mark(variant: str, one: Tried, x: Scale, y: Scale) -> str:
 
 def memory_plot(rows: Sequence[Row], name: str = "") -> str:
     """PSS of the server's process tree through all phases."""
-    courses = {row["variant"]: row["memory"] for row in rows if len(row.get("memory", ())) > 1}
+    courses = {
+        row["variant"]: row["memory"]
+        for row in rows
+        if len(row.get("memory", ())) > 1 and phases_valid(row)
+    }
     if not courses:
         return ""
     frame = Frame(right=112)
     x = frame.x_scale(0, max(course[-1][0] for course in courses.values()))
     y = frame.y_scale(0, 1.08 * max(mb for course in courses.values() for _, mb in course))
-    parts = frame.axes(x, y, "seconds since the server was ready", "PSS, MB")
+    parts = frame.axes(x, y, "seconds of load tests", "PSS, MB")
     ends = []
     for variant, course in courses.items():
         parts.append(_course(variant, [(x(t), y(mb)) for t, mb in course]))

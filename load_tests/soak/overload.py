@@ -1,16 +1,20 @@
 """Ten times what the service can do: it does what it can, and refuses the rest at once.
 
 In: one model's long texts. Out: the saturated rate (a closed loop), and from an open loop at ten
-times that rate what was answered, how fast the rest was refused, and when a lone client is answered
-as before again.
+times that rate what was answered, how fast the rest was refused, whether the service said all the
+while that it lives, and when a lone client is answered as before again.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import statistics
+import threading
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from load_tests.arrivals import POISSON
@@ -29,6 +33,7 @@ CONNECTIONS = 600  # of the open one: more than are ever on their way
 MOST_MS, LEAST_SHARE, NORMAL_S = 50.0, 0.9, 5.0
 SLOWER = 2.0  # a lone client is answered as before: at most so many times what it took
 PROBES, EVERY_S = 20, 0.1
+PROBE_EVERY_S, LIVES_S = 1.0, 5.0  # as k8s/base/deployment.yaml gives a liveness probe
 
 
 def measure(plan: Plan, say: Say) -> Row:
@@ -40,18 +45,20 @@ def measure(plan: Plan, say: Say) -> Row:
         peak = _drive(server.url, bodies, plan.peak_s, arrivals=CLOSED, connections=SATURATING)
         rate = len(peak["latencies_ms"]) / peak["seconds"]
         say(f"saturated at {rate:.1f} requests/s; now {plan.times * rate:.0f}/s")
-        seen = _drive(
-            server.url,
-            bodies,
-            plan.seconds,
-            arrivals=POISSON,
-            rate=plan.times * rate,
-            connections=CONNECTIONS,
-            seed=plan.seed,
-        )
+        with probed(server.url) as probes:
+            seen = _drive(
+                server.url,
+                bodies,
+                plan.seconds,
+                arrivals=POISSON,
+                rate=plan.times * rate,
+                connections=CONNECTIONS,
+                seed=plan.seed,
+            )
         drained_s = max(0.0, seen["seconds"] - plan.seconds)  # it waits for what is on its way
         normal_s = drained_s + _until_normal(server.url, bodies, SLOWER * statistics.median(alone))
-    return {"figures": figures(plan, rate, seen, normal_s), "saturated_per_s": rate}
+    lives = liveness(probes)
+    return {"figures": [*figures(plan, rate, seen, normal_s), *lives], "saturated_per_s": rate}
 
 
 def different(bodies: Sequence[Any], count: int) -> list[Any]:
@@ -69,7 +76,50 @@ def _drive(url: str, bodies: Sequence[Any], seconds: float, **how: Any) -> dict[
 
 
 def _alone(url: str, body: Any) -> float:
-    return ask(url, json.dumps(body).encode(), f"/{TASK}")[1]
+    """Seconds to an answer; a refusal is none, however fast it comes."""
+    status, seconds = ask(url, json.dumps(body).encode(), f"/{TASK}")
+    return seconds if status == 200 else math.inf
+
+
+@contextmanager
+def probed(url: str) -> Iterator[list[tuple[int, float]]]:
+    """(status, seconds) of a liveness probe every second, on a connection of its own."""
+    found: list[tuple[int, float]] = []
+    ended = threading.Event()
+
+    def probe() -> None:
+        while not ended.wait(PROBE_EVERY_S):
+            began = time.perf_counter()
+            try:
+                with urllib.request.urlopen(f"{url}/livez", timeout=LIVES_S) as answer:
+                    status = answer.status
+            except OSError:
+                status = 0
+            found.append((status, time.perf_counter() - began))
+
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()
+
+
+def liveness(probes: Sequence[tuple[int, float]]) -> list[Row]:
+    """Liveness must not depend on load: a restart under load makes it worse."""
+    dead = sum(status != 200 for status, _ in probes)
+    slowest = 1000 * max((seconds for _, seconds in probes), default=0.0)
+    return [
+        figure(
+            "/livez other than 200",
+            dead,
+            f"of {len(probes)}",
+            target="0",
+            reached=not dead and bool(probes),
+        ),
+        figure("slowest /livez", slowest, "ms"),
+    ]
 
 
 def _until_normal(url: str, bodies: Sequence[Any], normal_s: float) -> float:

@@ -96,8 +96,16 @@ function faultOf(content, response) {
     hint: error.hint,
     status: response.status === 200 ? 0 : response.status,
     requestId: error.request_id ?? response.headers.get("X-Request-Id") ?? "",
-    retryAfterS: Number(response.headers.get("Retry-After")) || 0,
+    retryAfterS: retryAfterS(response.headers),
   });
+}
+
+/** Seconds of Retry-After, or until its date, counted from the answer's own; 0 without one. */
+function retryAfterS(headers) {
+  const text = headers.get("Retry-After") ?? "";
+  const now = Date.parse(headers.get("Date")) || Date.now();
+  const seconds = Number.isNaN(Number(text)) ? (Date.parse(text) - now) / 1000 : Number(text);
+  return Math.max(0, Math.ceil(seconds)) || 0;
 }
 
 function told(response) {

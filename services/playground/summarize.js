@@ -4,7 +4,7 @@ import { fill, h } from "./dom.js";
 import { choiceField, numberField, selectField, switchField, textField } from "./fields.js";
 import { marked } from "./marks.js";
 import { counted, percent } from "./numbers.js";
-import { postForEvents } from "./service.js";
+import { Fault, postForEvents } from "./service.js";
 
 function form(models) {
   const text = textField("Text", { rows: 10, placeholder: "Paste something long." });
@@ -68,8 +68,18 @@ async function ask(body, signal, place) {
     if (event === "token") text.append(data.text);
     if (event === "result") outcome.answer = data;
   }
+  if (!outcome.answer) throw broken(outcome);
   return outcome;
 }
+
+/** A stream that ends before its `result`, as when something on the way closes it. */
+const broken = ({ requestId }) =>
+  new Fault({
+    code: "stream_broken",
+    message: "The stream ended before the whole answer.",
+    hint: "Ask again.",
+    requestId,
+  });
 
 function show(place, { body, answer }) {
   const result = answer.results[0];
@@ -89,7 +99,13 @@ function show(place, { body, answer }) {
 
 /** The text with the chosen sentences marked, the surer the stronger. */
 function inText(text, sentences) {
-  const spans = sentences.map((one) => ({ ...one, kind: "chosen", title: percent(one.score) }));
+  const surest = Math.max(...sentences.map((one) => one.score));
+  const spans = sentences.map((one) => ({
+    ...one,
+    kind: "chosen",
+    title: percent(one.score),
+    strength: one.score / surest || 0,
+  }));
   return h(
     "p",
     { class: "text", dir: "auto" },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 
 import pytest
@@ -12,6 +13,7 @@ from peft import LoraConfig, get_peft_model
 from export.adapter import pack, read_card, read_record, unpack
 from services.errors import ArtifactError, TransferError
 from tests.export.models import description, save, write_checkpoint, write_mlm_base
+from tests.unpickling import forbid_unpickling
 from training.layers import head_names
 from training.models import build_student, load_model
 from training.strategies.freezing import PEFT_TASKS
@@ -120,6 +122,17 @@ def test_a_lora_ships_in_pefts_own_format(bases, tmp_path):
     assert read_record(adapter)["method"] == "lora"
     assert not (adapter / "delta.safetensors").exists()
     assert torch.allclose(outputs_of(kind, again), outputs_of(kind, checkpoint), atol=1e-4)
+
+
+def test_an_adapter_comes_back_without_a_pickle(bases, tmp_path, monkeypatch):
+    kind = "sequence-classification"
+    whole = pack(write_checkpoint(tmp_path / "c", bases["bert"], kind), tmp_path / "whole")
+    lora = pack(lora_checkpoint(tmp_path / "l", bases["bert"], kind), tmp_path / "lora")
+    tried = forbid_unpickling(monkeypatch.setattr)
+    monkeypatch.setattr(torch, "load", pickle.loads)  # that raises by now
+    for adapter in (whole, lora):
+        outputs_of(kind, unpack(adapter, tmp_path / f"{adapter.name}-again"))
+    assert tried == []
 
 
 def test_a_lora_names_its_base_by_id_and_no_path(bases, tmp_path):

@@ -13,7 +13,8 @@ from export.build import build
 from export.publish import publish, write_lock
 from export.stamps import Job, find_jobs, stamp_of, standing
 from services.errors import ArtifactError, TransferError, UsageError
-from services.registry import check_variant, read_lock, variant_path
+from services.lock import read_lock
+from services.registry import check_variant, variant_path
 from services.runtime import Runtime, result_of
 from tests.export.models import flip_last_byte, write_adapters
 from tests.export.store import bentoml_store

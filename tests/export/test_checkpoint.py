@@ -11,8 +11,9 @@ from export.checkpoint import export_checkpoint
 from export.publish import write_lock
 from export.verify import GateError
 from services.errors import TransferError, UsageError
+from services.lock import read_lock
 from services.manifest import read_manifest
-from services.registry import read_lock, variant_path
+from services.registry import variant_path
 from tests.export.models import LABELS, write_checkpoint
 from training.data import LabelledText, sample_rows
 from training.held_out import Exam, HeldOut

@@ -65,8 +65,19 @@ def test_the_worst_example_is_what_full_has_right_and_the_variant_wrong(tmp_path
 def test_rows_out_of_scope_do_not_count(tmp_path):
     seen = found(tmp_path, "intent", ["stolen"], [OUTSIDE, *INTENTS], "oos")
     assert seen["mcnemar"]["full_only"] == 1
-    assert seen["worst"][0]["asked"] == "my card is stolen"
+    (worst,) = seen["worst"]
+    assert (worst["row"], worst["asked"]) == (3, "my card is stolen"), "of all rows, from 0"
     assert "oos" not in {one["of"] for one in seen["classes"]}
+
+
+def test_rows_of_a_sample_keep_their_numbers(tmp_path):
+    rows, numbers = [OUTSIDE, *INTENTS[1:3]], [10, 20, 30]
+    full, other = (
+        look(runtime(tmp_path, "intent", missing), rows, "oos", numbers=numbers)
+        for missing in ((), ["stolen"])
+    )
+    (worst,) = disagreement(full, other)["worst"]
+    assert (worst["row"], worst["asked"]) == (30, "my card is stolen")
 
 
 def test_a_variant_that_is_the_same_disagrees_nowhere(tmp_path):

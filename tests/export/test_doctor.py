@@ -10,7 +10,8 @@ import pytest
 import export.doctor
 from export.doctor import cpu_flags, examine, memory_gb
 from export.publish import publish, write_lock
-from services.registry import read_lock, variant_path
+from services.lock import read_lock
+from services.registry import variant_path
 from services.settings import Settings
 from tests.export.models import flip_last_byte
 from tests.services import tiny

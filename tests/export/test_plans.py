@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from export.plans import measure_missing
+from services.lock import read_lock
 from services.plan import PlanFile
-from services.registry import read_lock
 from services.runtime import Runtime
 from services.settings import Settings
 from tests.services.conftest import Store, store

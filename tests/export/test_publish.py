@@ -10,7 +10,8 @@ import pytest
 
 from export.publish import publish, tag_of, write_lock
 from services.errors import ArtifactError, UsageError
-from services.registry import check_variant, read_lock, variant_path
+from services.lock import read_lock
+from services.registry import check_variant, variant_path
 from tests.services import tiny
 
 

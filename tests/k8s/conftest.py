@@ -61,6 +61,11 @@ class Workload:
         return dict(self.overlay.named("ConfigMap", source["configMapRef"]["name"])["data"])
 
     @property
+    def variables(self) -> dict[str, str]:
+        """Those of the container that the manifest gives a value itself."""
+        return {each["name"]: each["value"] for each in self.container["env"] if "value" in each}
+
+    @property
     def ports(self) -> dict[str, int]:
         return {each["name"]: each["containerPort"] for each in self.container.get("ports", ())}
 

@@ -115,6 +115,43 @@ def test_every_panel_asks_something_in_a_place_of_its_own() -> None:
         assert panel["datasource"]["uid"] == "${source}"
 
 
+GROUPED = re.compile(r"\b(?:sum|max|min|avg|count)\b(?: by \(([^)]*)\))?")
+
+
+def test_no_rule_adds_both_sides_of_a_canary_up() -> None:
+    """Their `job` is the same; the Prometheus operator tells them apart by `service`."""
+    for rule in (*rules("record"), *rules("alert")):
+        for labels in GROUPED.findall(rule["expr"]):
+            assert {"namespace", "service"} <= set(labels.split(", ")), rule["expr"]
+
+
+def test_the_dashboard_shows_one_service_or_each_beside_the_other() -> None:
+    variables = {each["name"]: each for each in dashboard()["templating"]["list"]}
+    assert variables["service"]["multi"] and variables["service"]["includeAll"]
+    for panel in dashboard()["panels"]:
+        for target in panel["targets"]:
+            assert 'service=~"$service"' in target["expr"], panel["title"]
+            assert re.search(r"\{\{(service|pod)\}\}", target["legendFormat"]) or (
+                panel["type"] == "table" and "by (service," in target["expr"]
+            ), panel["title"]
+
+
+def test_what_the_runbook_compares_is_on_the_dashboard() -> None:
+    """Errors, p99 and memory of `transfer-canary`."""
+    shown = {
+        name
+        for panel in dashboard()["panels"]
+        for target in panel["targets"]
+        if "{{service}}" in target["legendFormat"]
+        for name in NAME.findall(target["expr"])
+    }
+    assert shown >= {
+        "transfer:errors:ratio_rate5m",
+        "transfer:request_seconds:p99_5m",
+        "transfer_model_memory_bytes",
+    }
+
+
 def test_recorded_rules_are_used() -> None:
     asked = " ".join(queries())
     for rule in rules("record"):

@@ -58,8 +58,7 @@ def test_service_links_do_not_mix_with_the_settings(overlay: Overlay) -> None:
 def test_what_bentoml_and_python_write_to_is_mounted(serving: Overlay) -> None:
     for server in serving.servers:
         mounts = {mount["mountPath"]: mount for mount in server.container["volumeMounts"]}
-        environment = {each["name"]: each["value"] for each in server.container["env"]}
-        for path in ("/tmp", environment["BENTOML_HOME"]):
+        for path in ("/tmp", server.variables["BENTOML_HOME"]):
             assert not mounts[path].get("readOnly")
 
 
@@ -96,9 +95,10 @@ def policies_of(overlay: Overlay, workload: Workload) -> list[dict[str, object]]
     return [each for each in specs if workload.has(each["podSelector"]["matchLabels"])]
 
 
-def test_keys_come_as_a_folder_from_a_secret_that_is_not_ours() -> None:
-    for name in ("cpu-int8", "gpu-fp16"):
-        (server,) = rendered(name).servers
+def test_nobody_asks_without_a_key_which_comes_from_a_secret_that_is_not_ours(
+    production: Overlay,
+) -> None:
+    for server in production.servers:
         (volume,) = [each for each in server.pod["volumes"] if "secret" in each]
         (mount,) = [
             each for each in server.container["volumeMounts"] if each["name"] == volume["name"]
@@ -106,5 +106,9 @@ def test_keys_come_as_a_folder_from_a_secret_that_is_not_ours() -> None:
         file = server.settings["TRANSFER_API_KEYS_FILE"]
         assert file.startswith(f"{mount['mountPath']}/")
         assert "subPath" not in mount, "a file mounted alone never changes in a running pod"
-        assert volume["secret"]["secretName"] == "transfer-api-keys"
+        assert volume["secret"]["secretName"] == "transfer-api-keys", "one for all overlays"
         assert volume["secret"]["optional"] is False, "without keys the service would be open"
+
+
+def test_no_secret_lies_in_the_manifests(overlay: Overlay) -> None:
+    assert not overlay.all("Secret")

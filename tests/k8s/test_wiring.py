@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from services.settings import Settings
-from tests.k8s.conftest import Overlay, Workload, rendered
+from tests.k8s.conftest import ROOT, Overlay, Workload, rendered
 
+RUNBOOK = ROOT / "docs" / "operations.md"
 PROBES = {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
 
 
@@ -34,6 +36,38 @@ def test_every_other_selector_finds_pods(overlay: Overlay) -> None:
         assert selected(overlay, policy["spec"]["podSelector"]["matchLabels"])
 
 
+@pytest.mark.parametrize("before", ["cpu-int8", "gpu-fp16"])
+@pytest.mark.parametrize("after", ["canary", "shadow"])
+def test_what_runs_and_the_tracks_beside_it_do_not_mix(before: str, after: str) -> None:
+    """Two budgets for a pod forbid its eviction; a Service would send to the candidate's pods."""
+    for one, other in ((before, after), (after, before)):
+        for selector in selectors(rendered(one)):
+            assert not selected(rendered(other), selector)
+
+
+def selectors(overlay: Overlay) -> list[dict[str, str]]:
+    """Those of Services, budgets, and Deployments, whose autoscalers count by them."""
+    wider = [*overlay.all("PodDisruptionBudget"), *overlay.all("Deployment")]
+    return [
+        *(each["spec"]["selector"] for each in overlay.all("Service")),
+        *(each["spec"]["selector"]["matchLabels"] for each in wider),
+    ]
+
+
+def test_the_runbook_takes_away_what_the_tracks_replace() -> None:
+    """What only cpu-int8 has; what both have is shared, and stays."""
+    (command,) = re.findall(
+        r"^ *kubectl delete ((?:.+\\\n)*.+)$", RUNBOOK.read_text(), re.MULTILINE
+    )
+    taken = {word for word in command.split() if "/" in word}
+    before, after = (
+        {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in rendered(name).objects}
+        for name in ("cpu-int8", "shadow")
+    )
+    kept = {each for each in before - after if each.startswith("configmap/transfer-settings-")}
+    assert taken == before - after - kept
+
+
 def test_every_port_of_a_service_is_a_port_of_its_pods(overlay: Overlay) -> None:
     for service in overlay.all("Service"):
         (workload,) = selected(overlay, service["spec"]["selector"])
@@ -44,7 +78,9 @@ def test_every_port_of_a_service_is_a_port_of_its_pods(overlay: Overlay) -> None
 def test_every_port_that_is_let_in_exists(overlay: Overlay) -> None:
     for policy in overlay.all("NetworkPolicy"):
         found = selected(overlay, policy["spec"]["podSelector"]["matchLabels"])
-        named = [port for rule in policy["spec"]["ingress"] for port in rule.get("ports", ())]
+        named = [
+            port for rule in policy["spec"].get("ingress", ()) for port in rule.get("ports", ())
+        ]
         known = {name for workload in found for name in workload.ports}
         assert {port["port"] for port in named} <= known
 
@@ -115,16 +151,21 @@ def test_what_runs_fits_the_hardware(serving: Overlay) -> None:
         assert all(name.endswith("-fp16" if gpu else "-int8") for name in variants)
 
 
-def test_models_are_delivered_where_the_server_looks_for_them() -> None:
-    for server in rendered("canary").servers:
+@pytest.fixture(params=["canary", "shadow"])
+def delivering(request: pytest.FixtureRequest) -> Overlay:
+    """Those whose models come from an image of their own."""
+    return rendered(request.param)
+
+
+def test_models_are_delivered_where_the_server_looks_for_them(delivering: Overlay) -> None:
+    for server in delivering.servers:
         (models,) = server.pod["initContainers"]
         _, target = models["args"]
         assert models["envFrom"] == server.container["envFrom"], "the same TRANSFER_VARIANTS"
         assert {"name": "models", "mountPath": target} in models["volumeMounts"]
         assert server.settings["TRANSFER_LOCK"] == f"{target}/variants.lock.json"
-        environment = {each["name"]: each["value"] for each in server.container["env"]}
         store = {each["mountPath"]: each for each in server.container["volumeMounts"]}
-        assert store[f"{environment['BENTOML_HOME']}/models"]["subPath"] == "models"
+        assert store[f"{server.variables['BENTOML_HOME']}/models"]["subPath"] == "models"
 
 
 def routes(overlay: Overlay) -> Iterator[dict[str, object]]:

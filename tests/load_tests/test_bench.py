@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from load_tests.bench import Order, jobs_of
-from load_tests.plan import AROUND_S, BASELINE_S, LEAST_PHASE_S, THOROUGH, quick
+from load_tests.plan import AROUND_S, BASELINE_S, LEAST_PHASE_S, THOROUGH, Plan, quick
 from load_tests.server import ROOT
 from services.errors import UsageError
 
@@ -194,3 +194,9 @@ def test_a_quick_look_stays_under_five_minutes(variants: int, baselines: int) ->
     plan = quick(variants, baselines)
     assert variants * (plan.phases_s + AROUND_S) + baselines * BASELINE_S < 300
     assert plan.probe_s >= LEAST_PHASE_S - 1e-9
+
+
+def test_slow_models_are_looked_at_until_enough_requests_were_seen() -> None:
+    plan = Plan(probe_s=5.0, confirm_s=20.0, least=100)
+    assert [plan.open_s(rate) for rate in (400.0, 10.0, 1.0)] == [5.0, 10.0, 25.0]
+    assert [plan.open_s(rate, True) for rate in (400.0, 10.0, 1.0)] == [20.0, 30.0, 100.0]

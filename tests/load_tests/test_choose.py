@@ -43,9 +43,25 @@ def test_a_tighter_p99_is_met_at_a_lower_rate() -> None:
 
 
 def test_runs_that_are_not_valid_or_shed_promise_nothing() -> None:
-    runs = [tried(900.0, 1.0, valid=False), tried(800.0, 1.0, shed=100), tried(7.0, 5.0)]
+    runs = [tried(7.0, 5.0), tried(800.0, 1.0, shed=100), tried(900.0, 1.0, valid=False)]
     found = choose(record(row("full", rates=runs)), "intent", Demands(50.0, 1.0))
     assert found.rate == 7.0
+
+
+def test_a_probe_that_was_not_confirmed_promises_nothing() -> None:
+    runs = [tried(20.0, 30.0), tried(30.0, 60.0), tried(40.0, 45.0), tried(40.0, 70.0)]
+    found = choose(record(row("full", rates=runs)), "intent", Demands(50.0, 1.0))
+    assert (found.rate, found.p99_ms) == (20.0, 30.0)
+
+
+def test_a_hiccup_that_a_second_try_did_not_have_is_forgiven() -> None:
+    runs = [tried(20.0, 90.0), tried(20.0, 30.0), tried(30.0, 40.0)]
+    assert choose(record(row("full", rates=runs)), "intent", Demands(50.0, 1.0)).rate == 30.0
+
+
+def test_a_run_with_one_failure_promises_nothing() -> None:
+    runs = [tried(20.0, 30.0), tried(30.0, 40.0, failures={"status 500": 1})]
+    assert choose(record(row("full", rates=runs)), "intent", Demands(50.0, 1.0)).rate == 20.0
 
 
 def test_the_baseline_cannot_be_served() -> None:

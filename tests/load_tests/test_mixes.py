@@ -53,6 +53,11 @@ def test_groups_share_no_text_and_are_valid_requests(task: str) -> None:
         convert_request(body, TASKS[task])
 
 
+def test_a_few_rows_make_one_group() -> None:
+    (found,) = grouped("classify", [{"text": "a"}, {"text": "b"}, {"text": "c"}], 8)
+    assert found["text"] == ["a", "b", "c", "a", "b", "c", "a", "b"]
+
+
 def test_the_lengths_are_told_in_words() -> None:
     bodies = [{"text": "one two"}, {"question": "who", "context": "a b c"}]
     assert words_of(bodies) == {"n": 2, "min_words": 2, "max_words": 4}

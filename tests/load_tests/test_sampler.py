@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from load_tests.memory import tree_pss_mb
 from load_tests.sampler import Sample, Sampler
 from tests.load_tests.test_memory import TAKE_MB, TAKER
@@ -41,3 +43,10 @@ def test_the_p95_leaves_the_highest_samples_out() -> None:
     sampler = Sampler(0)
     sampler.samples = [Sample(t, 100.0) for t in range(99)] + [Sample(99, 900.0)]
     assert (sampler.p95_mb, sampler.peak_mb) == (100.0, 900.0)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 1.0), (10, 10.0), (30, 29.0), (100, 95.0)])
+def test_the_p95_is_the_nearest_rank(count: int, expected: float) -> None:
+    sampler = Sampler(1)
+    sampler.samples = [Sample(t=0.0, pss_mb=float(number)) for number in range(1, count + 1)]
+    assert sampler.p95_mb == expected

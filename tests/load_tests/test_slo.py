@@ -32,6 +32,13 @@ def test_each_broken_promise_is_named(changes: dict[str, Any], words: str) -> No
     assert Slo(p99_ms=10.0).faults(phase(**changes)) == [words]
 
 
+def test_without_a_promised_p99_latency_does_not_matter() -> None:
+    slo = Slo(p99_ms=None, max_shed=0.5, max_failures=0.5)
+    assert slo.faults(phase(latencies_ms=[1e6], failures={"status 500": 1})) == []
+    assert slo.faults(phase(latencies_ms=[], shed=1)) == ["1 of 1 requests were shed"]
+    assert slo.faults(phase(latencies_ms=[])) == ["no good answer"]
+
+
 def test_one_in_a_hundred_may_be_shed() -> None:
     assert Slo(p99_ms=10.0).faults(phase(latencies_ms=[1.0] * 99, shed=1)) == []
 

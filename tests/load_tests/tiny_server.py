@@ -1,10 +1,10 @@
 """A tiny real HTTP server with the service's routes, run as a process by the tests.
 
-    python -m tests.load_tests.tiny_server PORT [crash | never-ready | never-planned]
+    python -m tests.load_tests.tiny_server PORT [crash | never-ready | never-planned | stalls]
 
 `/classify` answers well, `/qa` has a wrong shape, `/summarize` refuses every second request
 with 429. `/models` has a measured plan from the second time on. It starts a child process, as
-BentoML does, whose id `/child` tells.
+BentoML does, whose id `/child` tells. One that stalls answers `ANSWERED` requests, then none.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import itertools
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
+
+ANSWERED = 20
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -25,6 +28,7 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     ready: ClassVar[bool] = True
     child: ClassVar[int] = 0
+    left: ClassVar[Iterator[int]] = itertools.count()
     turns: ClassVar[itertools.count] = itertools.count()
     plans: ClassVar[Iterator[int]] = itertools.count()
 
@@ -40,6 +44,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200 if self.ready else 503, {})
 
     def do_POST(self) -> None:
+        if next(self.left, None) is None:
+            time.sleep(600)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/classify":
             texts = [body["text"]] if isinstance(body["text"], str) else body["text"]
@@ -71,6 +77,8 @@ def main() -> None:
     if mode == "crash":
         raise SystemExit("intent/full has no graph")
     Handler.ready = mode != "never-ready"
+    if mode == "stalls":
+        Handler.left = iter(range(ANSWERED))
     if mode == "never-planned":
         Handler.plans = itertools.repeat(0)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

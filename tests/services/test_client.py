@@ -10,6 +10,8 @@ import subprocess
 import sys
 import typing
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -222,6 +224,42 @@ def test_retry_after_is_honoured(waits: list[float], both: str) -> None:
     played.left.append((200, {}, GOOD))
     assert asked(played, QUICK, both) == "a"
     assert waits == [2.0, 1.0]
+
+
+NOON = "Wed, 21 Oct 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "Wed, 21 Oct 2026 12:00:30 GMT", "date": NOON}, 30.0),
+        ({"retry-after": "Wednesday, 21-Oct-26 12:02:00 GMT", "date": NOON}, 120.0),
+        ({"retry-after": "Wed, 21 Oct 2026 11:59:00 GMT", "date": NOON}, 0.0),  # it is over
+        ({"retry-after": "Wed, 21 Oct 2015 12:00:00 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "Wed, 99 Oct 2026 12:00:30 GMT"}, None),
+        ({"retry-after": ""}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
+    assert client_wire.retry_after_s(headers) == seconds
+
+
+def test_a_date_without_the_answers_own_counts_from_now() -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    assert 3500 < (client_wire.retry_after_s({"retry-after": until}) or 0) <= 3600
+
+
+@BOTH
+def test_a_date_is_waited_for_if_patience_lasts(waits: list[float], both: str) -> None:
+    soon = {"retry-after": "Wed, 21 Oct 2026 12:00:02 GMT", "date": NOON}
+    assert asked(Playback((429, soon, BUSY), (200, {}, GOOD)), QUICK, both) == "a"
+    late = {"retry-after": "Wed, 21 Oct 2026 12:01:00 GMT", "date": NOON}
+    with pytest.raises(ServiceError, match="Busy"):
+        asked(Playback((429, late, BUSY)), QUICK, both)
+    assert waits == [2.0]
 
 
 @BOTH

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import onnx
 import pytest
 
 from services.engine import Engine
 from services.errors import ArtifactError
 from services.metrics import Metrics
 from services.packaging import available
+from services.schemas import ClassifyRequest
 from services.settings import Settings
 from tests.export.store import bentoml_store
 from tests.services import tiny
@@ -88,3 +91,24 @@ def test_a_lock_that_names_something_else_is_refused(
     published = publish(tiny.write_variant(tmp_path / "variant"), home)
     spoil(published)
     refused(published, named)
+
+
+def test_what_is_replaced_after_it_got_ready_is_never_served(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The graph is read again where a plan is measured; the others get theirs all the same."""
+    monkeypatch.setattr("services.fleet.REST_S", 0.01)
+    replaced = publish(tiny.write_variant(tmp_path / "full"), home)
+    other = tiny.store(tiny.write_variant(tmp_path / "emotion", "emotion"), home)
+    tiny.write_lock(replaced.lock, [replaced.tag, other])
+    engine = start(replaced)
+    onnx.save(tiny.classifier({"balance": (6.0, 0.0, 0.0)}), replaced.stored / "model.onnx")
+    engine.fleet.measure_plans()
+    [told] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "intent/full goes on without a measured plan" in told.getMessage()
+    assert "model.onnx has sha256" in told.getMessage() and told.exc_info is None
+    answer = asyncio.run(engine.answer(ClassifyRequest(text="balance")))
+    assert answer.body["results"][0]["label"] == "check_balance"
+    assert engine.fleet.pick("intent", None).plan.windows_per_s == 0
+    assert engine.fleet.pick("emotion", None).plan.windows_per_s > 0
+    engine.close()

@@ -13,7 +13,8 @@ import pytest
 
 from services.deliver import deliver, main
 from services.errors import ArtifactError, UsageError
-from services.registry import check_variant, read_lock
+from services.lock import read_lock
+from services.registry import check_variant
 from tests.services.conftest import Store
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,8 +16,8 @@ import pytest
 from services.body import Receive, Scope, Send
 from services.edge import Edge
 from services.engine import Engine
+from services.lock import read_lock
 from services.metrics import Metrics
-from services.registry import read_lock
 from services.settings import Settings
 from tests.services.conftest import Store
 
@@ -154,12 +154,49 @@ def test_a_defect_is_500_with_the_uniform_body_and_no_detail(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.fleet.load()
-    monkeypatch.setattr(engine, "answer", lambda request, timeout_s: 1 / 0)
+    monkeypatch.setattr(engine, "answer", lambda request, timeout_s, tell: 1 / 0)
     response = ask(engine, "POST", "/classify", json={"text": "a"})
     assert response.status_code == 500
     error = response.json()["error"]
     assert error["code"] == "internal" and "division" not in response.text
     assert "ZeroDivisionError" in caplog.text and error["request_id"] in caplog.text
+
+
+def test_a_request_that_fails_is_counted_for_the_variant_that_was_picked(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that one variant's faults can be told from another's."""
+    engine.fleet.load()
+    engine.scheduler.tokens = 1
+    assert ask(engine, "POST", "/classify", json={"text": "a"}).status_code == 429
+    engine.scheduler.tokens = 0
+    assert ask(engine, "POST", "/classify", json={"text": ""}).status_code == 422
+    compared = {"task": "classify", "input": {"text": ""}}
+    assert ask(engine, "POST", "/compare", json=compared).status_code == 422
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.fleet.pick("intent", None), "call", lambda windows: 1 / 0)
+        assert ask(engine, "POST", "/classify", json={"text": "a"}).status_code == 500
+    assert ask_slowly(engine, monkeypatch).status_code == 504
+    assert "ZeroDivisionError" in caplog.text
+    assert set(engine.metrics.requests.values) == {
+        ("classify", "intent", "full", "429"),
+        ("classify", "intent", "full", "422"),
+        ("compare", "intent", "several", "422"),
+        ("classify", "intent", "full", "504"),
+        ("classify", "intent", "full", "500"),
+    }
+
+
+@pytest.mark.parametrize(
+    "body", [{"text": 5}, {"text": "a", "model": "m" * 50}, {"text": "a", "variant": "none"}]
+)
+def test_a_request_for_which_no_variant_was_picked_is_counted_for_none(
+    engine: Engine, body: dict[str, Any]
+) -> None:
+    """What a caller invents becomes no label."""
+    engine.fleet.load()
+    status = ask(engine, "POST", "/classify", json=body).status_code
+    assert set(engine.metrics.requests.values) == {("classify", "unknown", "unknown", str(status))}
 
 
 def test_what_is_not_ours_goes_on_to_bentoml() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,21 @@ def guarded(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with serving(folder / "log.txt", env) as server:
         server.wait_until_ready()
         yield Guarded(server, keys, f"http://127.0.0.1:{port}/metrics")
+
+
+@pytest.fixture
+def started(store: Store, tmp_path: Path) -> Iterator[Callable[..., Guarded]]:
+    """started(TRANSFER_...="..."): a server of its own, with a key."""
+    with contextlib.ExitStack() as servers:
+
+        def start(**settings: str) -> Guarded:
+            settings |= {"TRANSFER_API_KEYS": f"shop:{SHOP}", "TRANSFER_VARIANTS": "intent/full"}
+            env = environment(store.home, store.lock, **settings)
+            server = servers.enter_context(serving(tmp_path / "log.txt", env))
+            server.wait_until_ready()
+            return Guarded(server, tmp_path / "keys", f"{server.url}/metrics")
+
+        yield start
 
 
 def test_only_who_has_a_key_is_answered(guarded: Guarded) -> None:
@@ -137,3 +153,31 @@ def test_each_request_is_logged_without_its_text_and_without_its_key(guarded: Gu
     output = guarded.server.output()
     assert not any(word in output for word in (secret, SHOP, BANK, NEXT))
     assert "/livez" not in output
+
+
+def test_the_metrics_may_need_a_key_and_the_log_may_have_the_texts(
+    started: Callable[..., Guarded],
+) -> None:
+    asked = started(TRANSFER_METRICS="key", TRANSFER_LOG_REQUESTS="text")
+    refused = asked.ask("GET", "/metrics", "")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "unauthorized")
+    assert "transfer_" not in refused.text
+    assert asked.ask("GET", "/metrics", SHOP[:-1]).status_code == 401
+    assert "transfer_queue_depth" in asked.ask("GET", "/metrics").text
+    text = "send money " * 400
+    named = {"X-Request-Id": "with-its-text"}
+    asked.ask("POST", "/classify", json={"text": text}, also=named)
+    entry = asked.logged(lambda entry: entry["id"] == "with-its-text")
+    assert entry["body"].startswith('{"text":"send money send')
+    assert (len(entry["body"]), entry["key"]) == (2000, "shop")
+    assert SHOP not in asked.server.output()
+
+
+def test_the_log_may_be_off(started: Callable[..., Guarded]) -> None:
+    quiet = started(TRANSFER_LOG_REQUESTS="off")
+    assert quiet.classify().status_code == 200
+    assert quiet.classify("").status_code == 401
+    quiet.server.process.terminate()
+    assert quiet.server.process.wait(20) == 0  # what had waited to be written is written by now
+    lines = quiet.server.output().splitlines()
+    assert not [line for line in lines if line.startswith("{")]

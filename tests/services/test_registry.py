@@ -13,17 +13,9 @@ import pytest
 from onnx import numpy_helper
 
 from services.errors import ArtifactError, UsageError
+from services.lock import default_variant, packaged, read_lock, select, tags_of
 from services.manifest import describe_files
-from services.registry import (
-    check_tag,
-    check_variant,
-    default_variant,
-    load_task,
-    packaged,
-    read_lock,
-    select,
-    tags_of,
-)
+from services.registry import check_tag, check_variant, load_task
 from services.runtime import Runtime
 from tests.services import tiny
 

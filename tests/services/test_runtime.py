@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
+from services.errors import ArtifactError
 from services.manifest import read_manifest
 from services.plan import PlanFile, unmeasured
 from services.runtime import CPU, CUDA, Runtime, UnavailableError, choose_provider
@@ -84,6 +86,18 @@ def test_the_graph_that_serves_is_not_the_one_that_is_tried(
     serving = runtime._graphs
     runtime.follow(replace(plan, threads=runtime.plan.threads))
     assert runtime._graphs is serving
+
+
+def test_a_graph_that_was_replaced_after_loading_is_not_opened_again(tmp_path: Path) -> None:
+    folder = tiny.write_variant(tmp_path / "variant")
+    runtime = Runtime.load(folder)
+    serving, plan = runtime._graphs, runtime.plan
+    onnx.save(tiny.classifier({"balance": (0.0, 6.0, 0.0)}), folder / "model.onnx")
+    with pytest.raises(ArtifactError, match=r"model\.onnx has sha256 .*; its manifest says"):
+        runtime.follow(replace(plan, threads=plan.threads + 1))
+    with pytest.raises(ArtifactError, match=r"model\.onnx has sha256"):
+        runtime.measure_plan(2)
+    assert (runtime._graphs, runtime.plan) == (serving, plan)
 
 
 def test_until_it_is_measured_an_int8_window_is_run_alone(runtimes: dict[str, Runtime]) -> None:

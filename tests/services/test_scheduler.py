@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -249,13 +251,49 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
     scheduler.close()
 
 
+def test_what_waits_may_take_a_time_at_the_present_pace() -> None:
+    """A slow machine, or a slow model, refuses sooner: an overload is over as fast there."""
+    scheduler, echo = Scheduler(threads=1, queue_tokens=PLENTY, queue_s=2.0), Echo()
+    for _ in range(2000):
+        scheduler.pace.learn(100, 400, seconds=0.1)  # 1,000 tokens a second
+    echo.gate.clear()
+
+    async def main() -> list[Any]:
+        tokens = scheduler.pace.tokens(40)
+        fitting = 2000 // tokens
+        first = [asyncio.create_task(scheduler.run(echo, [item(n)], 20)) for n in range(fitting)]
+        await until(lambda: echo.calls)
+        with pytest.raises(OverloadError, match="the limit is 2000"):
+            for n in range(fitting):
+                await scheduler.run(echo, [item(n)], 20)
+        echo.gate.set()
+        return [found((await one)[0]) for one in first]
+
+    assert len(asyncio.run(main())) > 100
+    scheduler.close()
+
+
+def test_what_would_take_much_longer_than_its_deadline_is_not_begun() -> None:
+    scheduler, echo = Scheduler(threads=1, queue_tokens=PLENTY), Echo()
+    run(scheduler, echo, [item(0)])
+    lane = next(iter(scheduler._lanes.values()))
+    for _ in range(2000):
+        lane.tokens_per_second.learn(100, 0.1)  # 1,000 tokens a second
+    book = Item(item(1).encode, item(1).decode, characters=400_000)
+    with pytest.raises(DeadlineError, match=r"About \d+ tokens take .* allowed are 20"):
+        run(scheduler, echo, [book])
+    assert echo.calls == [[0]]
+    assert run(scheduler, echo, [book], timeout_s=1000) == [1]
+    scheduler.close()
+
+
 def test_retry_after_grows_with_what_waits_and_with_how_slow_it_goes(one: Scheduler) -> None:
     one.tokens = 10_000
     for _ in range(2000):
         one.pace.learn(100, 400, seconds=0.1)  # 1,000 tokens a second
-    assert 9 <= one._overload().retry_after_s <= 11
+    assert 9 <= one._overload(PLENTY).retry_after_s <= 11
     one.tokens = 40_000
-    assert 36 <= one._overload().retry_after_s <= 44
+    assert 36 <= one._overload(PLENTY).retry_after_s <= 44
     one.tokens = 0
 
 
@@ -348,6 +386,68 @@ def test_hundreds_of_requests_at_once_each_get_their_own_answer(three: Scheduler
     answers = asyncio.run(main())
     assert answers == [[100 * n + k for k in range(n % 5 + 1)] for n in range(300)]
     assert (three.waiting, three.tokens) == (0, 0)
+
+
+def test_what_a_retired_runtime_has_begun_is_finished_on_it(one: Scheduler) -> None:
+    old, new = Echo(), Echo()
+    old.gate.clear()
+
+    async def main() -> list[Any]:
+        slow = asyncio.create_task(one.run(old, [item(1), item(2)], 20))
+        await until(lambda: old.calls)
+        one.retire(old)
+        later = asyncio.create_task(one.run(new, [item(3)], 20))
+        old.gate.set()
+        return [found(done) for done in [*await slow, *await later]]
+
+    assert asyncio.run(main()) == [1, 2, 3]
+    assert (old.calls, new.calls) == ([[1], [2]], [[3]])
+    assert_forgotten(one, old)
+
+
+def assert_forgotten(scheduler: Scheduler, runtime: Echo) -> None:
+    """Nothing of the scheduler holds on to it, so that its graphs can go."""
+    asyncio.run(until(lambda: runtime not in scheduler._lanes))
+
+
+def test_a_request_that_picked_a_runtime_before_it_was_retired_leaves_nothing(
+    one: Scheduler,
+) -> None:
+    """A comparison picks all its runtimes at first, and asks them one after the other."""
+    echo = Echo()
+    one.retire(echo)
+    assert run(one, echo, [item(1)]) == [1]
+    assert_forgotten(one, echo)
+    kept = weakref.ref(echo)
+    del echo
+    gc.collect()
+    assert kept() is None
+
+
+def test_what_nobody_wants_of_a_retired_runtime_keeps_no_lane(one: Scheduler) -> None:
+    echo = Echo(Plan(calls=2, windows=1))
+    other = Echo()
+    other.gate.clear()
+
+    async def main() -> None:
+        busy = asyncio.create_task(one.run(other, [item(1)], 20))
+        await until(lambda: other.calls)
+        with pytest.raises(DeadlineError):
+            await one.run(echo, [item(2)], 0.01)
+        one.retire(echo)
+        assert echo in one._lanes  # what it has to drop waits for a worker
+        other.gate.set()
+        await busy
+
+    asyncio.run(main())
+    assert_forgotten(one, echo)
+    assert echo.calls == []
+
+
+def test_a_runtime_that_is_not_retired_keeps_its_lane(one: Scheduler) -> None:
+    echo = Echo()
+    assert run(one, echo, [item(1)]) == [1]
+    assert echo in one._lanes
 
 
 def test_work_does_in_this_thread_what_a_worker_does() -> None:

@@ -141,6 +141,15 @@ def test_a_deep_body_is_refused_without_a_crash() -> None:
         decode_request(deep, CompareRequest)
 
 
+def test_at_every_depth_around_the_limit_a_body_is_refused() -> None:
+    """msgspec reads a few levels more than `json`, which looks for fields that are there twice."""
+    for depth in range(850, 1001):
+        nested = b"[" * depth + b"]" * depth
+        body = b'{"task":"qa","input":{"a":' + nested + b',"b":"\\u0041"}}'
+        with pytest.raises((MalformedError, InvalidError)):
+            decode_request(body, CompareRequest)
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,37 @@ def test_a_variant_that_is_not_in_the_store_is_named(tmp_path: Path, store: Stor
     code, output = serve_and_wait_for_the_end(environment(tmp_path / "empty", store.lock))
     assert code == 1
     assert "is not in BentoML's model store" in output
+    assert "Traceback" not in output
+
+
+def test_a_port_for_the_metrics_that_is_taken_ends_it_in_one_line(store: Store) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        env = environment(store.home, store.lock, TRANSFER_METRICS=port)
+        code, output = serve_and_wait_for_the_end(env)
+    assert code == 1, output
+    [line] = [line for line in output.splitlines() if line.startswith("transfer: ")]
+    assert f"TRANSFER_METRICS is {port}, a port that cannot be opened" in line
+    assert "Traceback" not in output
+
+
+def test_traces_without_their_exporter_end_it_in_one_line(tmp_path: Path, store: Store) -> None:
+    hidden = (
+        "import sys; sys.modules['opentelemetry.exporter.otlp.proto.http.trace_exporter'] = None"
+    )
+    (tmp_path / "sitecustomize.py").write_text(hidden)
+    env = environment(
+        store.home,
+        store.lock,
+        TRANSFER_TRACES="http://127.0.0.1:4318",
+        PYTHONPATH=str(tmp_path),
+    )
+    code, output = serve_and_wait_for_the_end(env)
+    assert code == 1, output
+    [line] = [line for line in output.splitlines() if line.startswith("transfer: ")]
+    assert "OpenTelemetry's exporter is not installed" in line
     assert "Traceback" not in output
 
 

@@ -1,12 +1,18 @@
-"""What ships runs where torch, transformers and optimum cannot even be imported."""
+"""What ships runs where torch and its like cannot be imported, and unpickles nothing."""
 
 from __future__ import annotations
 
+import io
+import pickle
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+
 from tests.services.conftest import Store
 from tests.services.server import ROOT, environment
+from tests.unpickling import forbid_unpickling
 
 PROGRAM = """
 import sys
@@ -17,6 +23,9 @@ class Blocker:
             raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
 
 sys.meta_path.insert(0, Blocker())
+
+from tests.unpickling import forbid_unpickling
+unpickled = forbid_unpickling()
 
 import importlib, pkgutil
 import services
@@ -47,10 +56,11 @@ async def main():
 
 asyncio.run(main())
 print(sorted(name for name in sys.modules if name.partition(".")[0] in {blocked!r}))
+print(unpickled)
 """
 
 
-def test_services_runs_without_torch(store: Store) -> None:
+def test_services_runs_without_torch_and_unpickles_nothing(store: Store) -> None:
     """Also the API methods called directly, which no HTTP of ours is in front of."""
     blocked = ("torch", "transformers", "optimum", "sentence_transformers", "peft", "datasets")
     done = subprocess.run(
@@ -68,4 +78,22 @@ def test_services_runs_without_torch(store: Store) -> None:
         "This is important.",
         "1.0",
         "[]",
+        "[]",
     ]
+
+
+def test_what_unpickles_is_noticed_wherever_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the test above would hold for any service."""
+    file = io.BytesIO()
+    np.save(file, np.array([{"an": "object"}]), allow_pickle=True)
+    file.seek(0)
+    with monkeypatch.context() as patched:
+        tried = forbid_unpickling(patched.setattr)
+        for unpickle in (
+            lambda: np.load(file, allow_pickle=True),
+            lambda: pickle.loads(b""),
+            lambda: pickle.Unpickler(file),
+        ):
+            with pytest.raises(BaseException, match="something is unpickled here"):
+                unpickle()
+    assert len(tried) == 3

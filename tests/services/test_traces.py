@@ -133,6 +133,18 @@ def test_a_request_is_a_span_with_what_it_cost(traced: Traced) -> None:
     assert traced.collector.resource["k8s.pod.name"] == "transfer-1"
 
 
+def test_a_request_that_fails_names_the_variant_that_was_picked(traced: Traced) -> None:
+    assert traced.ask("empty", json={"text": ""}).status_code == 422
+    seen = attributes(traced.collector.span("empty"))
+    named = ("intent", "distilled-int8")
+    assert (seen["transfer.model"], seen["transfer.variant"]) == named
+    entry = traced.logged("empty")
+    assert (entry["model"], entry["variant"], entry["status"]) == (*named, 422)
+    assert traced.ask("none", json={"text": "a", "variant": SECRET[:20]}).status_code == 404
+    assert "transfer.variant" not in attributes(traced.collector.span("none"))
+    assert "variant" not in traced.logged("none")
+
+
 def test_the_callers_trace_goes_on_and_the_log_names_it(traced: Traced) -> None:
     traced.ask("of-a-caller", headers={"traceparent": f"00-{TRACE}-{SPAN}-01"})
     span = traced.collector.span("of-a-caller")
@@ -176,7 +188,7 @@ def test_a_collector_that_does_not_answer_delays_nobody(
         with serving(tmp_path / "log.txt", env) as server:
             server.wait_until_ready()
             with httpx.Client(base_url=server.url, timeout=20) as client:
-                texts = [f"send {number} dollars" for number in range(600)]  # more than a batch
+                texts = [f"send {number} dollars" for number in range(1200)]  # several batches
                 found = {client.post("/classify", json={"text": t}).status_code for t in texts}
             server.process.send_signal(signal.SIGTERM)
             assert server.process.wait(15) == 0

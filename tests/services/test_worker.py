@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from services.plan import Plan
+from services.queued import Group
 from services.scheduler import Scheduler
 from services.tasks.base import Encoded, Outputs
 from services.windows import Tokens, Window
-from services.work import DeadlineError, Item, Writes
+from services.work import DeadlineError, Done, Item, Writes
 from tests.services.test_scheduler import BROKEN, PLENTY, Echo, found, item, until
 
 
@@ -235,3 +236,14 @@ def test_a_worker_that_writes_ends_with_the_scheduler() -> None:
         return found((await asked)[0])
 
     assert asyncio.run(main()) == 2000
+
+
+def test_a_writer_that_gives_up_first_leaves_the_answer_to_the_requests_timer() -> None:
+    """Else a list would be answered with 200 at its deadline, or with 504, whichever is first."""
+
+    async def main() -> None:
+        group = Group(asyncio.get_running_loop(), 1, deadline=0.0)
+        group.finish(0, Done(error=DeadlineError("The answer was given up.")))
+        assert not group.future.done()
+
+    asyncio.run(main())

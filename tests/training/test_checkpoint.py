@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from services.errors import TransferError
 from services.tasks.classify import Classify
 from services.windows import TextTokenizer
+from tests.unpickling import forbid_unpickling
 from training.bases import resolve
 from training.checkpoint import (
     Description,
@@ -37,6 +40,14 @@ FIT = Fit(seconds=2.0, steps=4, tokens=100, best_dev=0.5, history=[{"step": 4, "
 
 def accuracy(value: float) -> Evaluation:
     return Evaluation("accuracy", 10, lambda indices: value, [])
+
+
+@pytest.fixture
+def unpickled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Where something was unpickled, which raises, as does any use of `torch.load`."""
+    tried = forbid_unpickling(monkeypatch.setattr)
+    monkeypatch.setattr(torch, "load", pickle.loads)  # that raises by now
+    return tried
 
 
 @pytest.fixture
@@ -108,6 +119,22 @@ def test_what_is_saved_can_be_loaded_and_its_steps_are_gone(
     train = record["train"]
     assert (train["rows"], train["parameters_trained"], train["seed"]) == (40, 7, recipe.seed)
     assert (train["wall_time_s"], train["tokens_per_s"]) == (2.0, 50)
+
+
+def test_a_base_and_a_checkpoint_are_loaded_without_a_pickle(
+    described: Description,
+    make_recipe: Callable[..., Recipe],
+    tiny_bert: Path,
+    tmp_path: Path,
+    unpickled: list[str],
+) -> None:
+    recipe = make_recipe("intent")
+    model = load_model(recipe.kind, resolve(str(tiny_bert)).path, ["a", "b"])
+    save_checkpoint(model, described, recipe, accuracy(0.9), FIT, 40, 7, tmp_path, {})
+    again = load_model(recipe.kind, tmp_path).state_dict()
+    assert all(torch.equal(again[name], ours) for name, ours in model.state_dict().items())
+    assert unpickled == []
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
 
 
 def test_metrics_are_written_last(

@@ -1,7 +1,7 @@
-"""A server of a few lines that lives as ours does: ready, asked, drained, gone.
+"""A server of a few lines that lives as ours does: supervised, ready, asked, drained, gone.
 
 python stub.py --host HOST --port PORT; TRANSFER_VARIANTS names what it says it is, TRANSFER_DRAIN_S
-how long it answers after SIGTERM, though it is not ready any more.
+how long it answers after SIGTERM, though it is not ready any more; STUB_FAILS: it ends at once.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+WORKER = "--worker"
 ROWS = [{"task": "classify", "model": "intent", "loaded": True}]
 draining = threading.Event()
 
@@ -42,7 +44,8 @@ class Stub(BaseHTTPRequestHandler):
         pass
 
 
-def main() -> None:
+def serve() -> None:
+    """The worker: answers until SIGTERM and the drain after it."""
     port = int(sys.argv[sys.argv.index("--port") + 1])
     server = ThreadingHTTPServer((sys.argv[sys.argv.index("--host") + 1], port), Stub)
     server.daemon_threads = True
@@ -56,5 +59,25 @@ def main() -> None:
     server.serve_forever(0.05)
 
 
+def supervise() -> int:
+    """One worker, which is replaced when it dies; in a container the supervisor ends instead."""
+    ending = threading.Event()
+    while True:
+        worker = subprocess.Popen([sys.executable, *sys.argv, WORKER])
+
+        def end(*_: Any, worker: subprocess.Popen[bytes] = worker) -> None:
+            ending.set()
+            worker.terminate()
+
+        signal.signal(signal.SIGTERM, end)
+        code = worker.wait()
+        if ending.is_set():
+            return code
+        if "BENTOML_CONTAINERIZED" in os.environ:
+            return 1
+
+
 if __name__ == "__main__":
-    main()
+    if os.environ.get("STUB_FAILS"):
+        sys.exit("this stub never starts")
+    sys.exit(serve() if WORKER in sys.argv else supervise())

@@ -17,7 +17,7 @@ from load_tests.rehearsal.manifests import (
     route,
     seconds,
 )
-from load_tests.rehearsal.pod import environment, localized
+from load_tests.rehearsal.pod import environment, expanded, localized
 from services.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,7 +76,7 @@ def test_the_command_runs_here_with_paths_and_ports_of_this_machine(tmp_path: Pa
     command = localized(container, tmp_path, 4321)
     assert command[1:5] == ["-m", "bentoml", "serve", "services.app:Transfer"]
     assert command[5:] == ["--host", "127.0.0.1", "--port", "4321"]
-    env = environment(container, tmp_path)
+    env = environment(container, tmp_path, "transfer-1")
     assert env["BENTOML_HOME"] == f"{tmp_path}/bentoml-home"
     assert env["TRANSFER_API_KEYS_FILE"] == f"{tmp_path}/api-keys/keys"
     assert env["TRANSFER_METRICS"] not in ("9090", "open")
@@ -90,8 +90,32 @@ def test_the_init_container_carries_from_the_image_to_the_volume(tmp_path: Path)
         assert command[1:3] == ["-m", "services.deliver"]
         assert command[3:] == [f"{tmp_path}/image", f"{tmp_path}/models"]
         assert localized(each.pod.container, tmp_path, 1)[1:3] == ["-m", "bentoml"]
-        env = environment(each.pod.container, tmp_path)
+        env = environment(each.pod.container, tmp_path, "transfer-1")
         assert env["TRANSFER_LOCK"] == f"{tmp_path}/models/variants.lock.json"
+
+
+def test_variables_are_filled_in_as_the_kubelet_does_it() -> None:
+    env = {
+        "POD": "$(metadata.name)",
+        "BOTH": "$(POD)/$(LATER)",
+        "LATER": "here",
+        "LITERAL": "$$(POD) costs $5",
+    }
+    assert expanded(env, {"metadata.name": "transfer-1"}) == {
+        "POD": "transfer-1",
+        "BOTH": "transfer-1/$(LATER)",
+        "LATER": "here",
+        "LITERAL": "$(POD) costs $5",
+    }
+
+
+def test_a_variable_that_only_a_cluster_knows_is_told() -> None:
+    (deployment,) = [each for each in objects("dev") if each["kind"] == "Deployment"]
+    secret = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "key"}}}
+    deployment["spec"]["template"]["spec"]["containers"][0]["env"].append(secret)
+    others = [each for each in objects("dev") if each["kind"] != "Deployment"]
+    with pytest.raises(ManifestError, match=r"KEY comes from .*secretKeyRef"):
+        deployments([deployment, *others])
 
 
 @pytest.mark.parametrize(("text", "value"), [("50ms", 0.05), ("40s", 40.0), ("2m", 120.0)])

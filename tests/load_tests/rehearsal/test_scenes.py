@@ -32,7 +32,17 @@ def test_a_rolling_update_loses_nothing(deployed: Make, place: Place, tmp_path: 
         "exit_codes": ["0"],
         "killed_after_grace": 0,
         "liveness_failures": 0,
+        "restarts": 0,
     }
+
+
+def test_a_rolling_update_goes_on_as_long_as_it_is_told_to(
+    deployed: Make, place: Place, tmp_path: Path
+) -> None:
+    one = deployed()
+    found = scenes.rolling(stage(place, tmp_path, scenes.plain(one), one), 1, least_s=3.0)
+    assert found["updates"] > 1
+    assert found["pods_replaced"] == 2 * found["updates"]
 
 
 def test_pods_that_end_before_the_proxy_knows_lose_requests_and_the_scene_says_so(
@@ -43,6 +53,22 @@ def test_pods_that_end_before_the_proxy_knows_lose_requests_and_the_scene_says_s
     assert found["lost"] > 0
     assert found["failures"]
     assert found["pods"]["killed_after_grace"] == 4
+
+
+def test_a_killed_worker_ends_its_container_which_is_started_again(
+    deployed: Make, place: Place, tmp_path: Path
+) -> None:
+    one = deployed()
+    found = scenes.kills(stage(place, tmp_path, patient(one), one), times=2)
+    assert (found["kills"], found["restarts"], found["replicas"]) == (2, 2, 2)
+    assert (found["lost"], found["failures"]) == (0, {})
+
+
+def patient(one: Deployment) -> Route:
+    """What is lost with a pod is asked of another one."""
+    retry = Retry(4, ("connect-failure", "reset", "retriable-status-codes"), (503,), 0.05, 0.5)
+    health = HealthCheck("/readyz", 0.2, 1.0, 2)
+    return Route({one.service: 1}, timeout_s=5.0, retry=retry, health=health)
 
 
 def test_weights_are_kept(deployed: Make, place: Place, tmp_path: Path) -> None:
@@ -79,10 +105,7 @@ def test_a_route_with_retries_and_health_checks_is_understood_by_envoy(
     deployed: Make, place: Place, tmp_path: Path
 ) -> None:
     one = deployed()
-    retry = Retry(4, ("connect-failure", "reset", "retriable-status-codes"), (503,), 0.05, 0.5)
-    health = HealthCheck("/readyz", 0.2, 1.0, 2)
-    route = Route({one.service: 1}, timeout_s=5.0, retry=retry, health=health)
-    with scenes.running(stage(place, tmp_path, route, one)) as now, now.load as load:
+    with scenes.running(stage(place, tmp_path, patient(one), one)) as now, now.load as load:
         victim = now.fleets[one.service].pods[0]
         victim.end_at_once()
     assert load.seen["lost"] == 0

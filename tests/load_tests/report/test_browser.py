@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,13 @@ import pytest
 
 from load_tests.report.pareto import pareto
 from load_tests.report.write import write
+from tests.chromium import launched
 from tests.load_tests.records import VARIANTS, judged, record, row
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+PUBLISHED = Path(__file__).parents[3] / "docs" / "results" / "tradeoff.html"
 EVIDENCE = {"intent": {"data": "made up", "rows": 9, "variants": [judged("distilled")]}}
 
 
@@ -27,13 +28,10 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(path: Path) -> Iterator[Page]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not chromium:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+def open_file() -> Iterator[Callable[[Path], Page]]:
+    """A page of a file, with what it complained of and what it asked for."""
+
+    def open_file(path: Path) -> Page:
         opened = browser.new_page()
         opened.faults = []
         opened.asked = []
@@ -41,8 +39,22 @@ def page(path: Path) -> Iterator[Page]:
         opened.on("console", lambda message: opened.faults.append(message.text))
         opened.on("request", lambda request: opened.asked.append(request.url))
         opened.goto(path.as_uri())
-        yield opened
-        browser.close()
+        return opened
+
+    with launched() as browser:
+        yield open_file
+
+
+@pytest.fixture(scope="module")
+def page(open_file: Callable[[Path], Page], path: Path) -> Page:
+    """The report of a record that is made up."""
+    return open_file(path)
+
+
+@pytest.fixture(scope="module")
+def committed(open_file: Callable[[Path], Page]) -> Page:
+    """The report that is published."""
+    return open_file(PUBLISHED)
 
 
 def shown(page: Page, column: str) -> list[str]:
@@ -68,29 +80,40 @@ def test_every_picture_is_drawn(page: Page) -> None:
             assert box["width"] > 200 and box["height"] > 60
 
 
-def test_the_pareto_set_is_the_one_that_the_json_gives(page: Page, path: Path) -> None:
+def assert_pareto_set_is_that_of_the_json(page: Page, path: Path, model: str) -> None:
     stored: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-    rows = [one for one in stored["variants"] if one["model"] == "intent"]
-    expected = {one["variant"] for one, best in zip(rows, pareto(rows), strict=True) if best}
-    drawn = page.locator('#intent svg.pareto [data-pareto="true"]')
-    assert {drawn.nth(i).get_attribute("data-variant") for i in range(drawn.count())} == expected
-    hollow = page.locator("#intent svg.pareto .dominated")
-    assert {hollow.nth(i).get_attribute("data-variant") for i in range(hollow.count())} == (
-        {one["variant"] for one in rows} - expected
-    )
+    rows = [one for one in stored["variants"] if one["model"] == model]
+    best = pareto(rows)
+    for front, marked in ((True, '[data-pareto="true"]'), (False, ".dominated")):
+        expected = {row["variant"] for row, one in zip(rows, best, strict=True) if one is front}
+        drawn = page.locator(f"#{model} svg.pareto {marked}").all()
+        assert {one.get_attribute("data-variant") for one in drawn} == expected
+    assert True in best
 
 
-@pytest.mark.parametrize("column", ["p99_ms", "quality", "peak_pss_mb"])
-def test_a_click_sorts_up_and_a_second_one_down(page: Page, column: str) -> None:
+def test_the_pareto_set_is_the_one_that_the_json_gives(page: Page, path: Path) -> None:
+    assert_pareto_set_is_that_of_the_json(page, path, "intent")
+
+
+def assert_clicks_sort(page: Page, column: str) -> None:
     place = page.locator("#variants tbody tr").first.locator("td")
     keys = [place.nth(i).get_attribute("data-column") for i in range(place.count())]
     head = page.locator("#variants thead th").nth(keys.index(column))
     head.locator("button").click()
+    assert len(values(page, column)) > 1
     assert values(page, column) == sorted(values(page, column))
     assert head.get_attribute("aria-sort") == "ascending"
     head.locator("button").click()
     assert values(page, column) == sorted(values(page, column), reverse=True)
     assert head.get_attribute("aria-sort") == "descending"
+
+
+COLUMNS = pytest.mark.parametrize("column", ["p99_ms", "quality", "peak_pss_mb"])
+
+
+@COLUMNS
+def test_a_click_sorts_up_and_a_second_one_down(page: Page, column: str) -> None:
+    assert_clicks_sort(page, column)
 
 
 def test_what_was_not_measured_stays_last(page: Page) -> None:
@@ -113,3 +136,41 @@ def test_disagreements_open(page: Page) -> None:
     assert not details.locator("p").first.is_visible()
     details.locator("summary").click()
     assert "McNemar" in details.inner_text()
+
+
+# --- the report that is published
+
+
+def measured(kind: str) -> list[str]:
+    """The models of which it has such a picture."""
+    rows = json.loads(PUBLISHED.with_suffix(".json").read_text())["variants"]
+    needed = {"pareto": "pareto", "rates": "rates", "memory": "memory", "stages": "stages_ms"}[kind]
+    return list(dict.fromkeys(row["model"] for row in rows if row.get(needed)))
+
+
+def test_the_published_report_opens_without_a_fault_or_a_request(committed: Page) -> None:
+    assert committed.faults == []
+    assert set(committed.asked) <= {PUBLISHED.as_uri(), "data:,"}
+
+
+@pytest.mark.parametrize("kind", ["pareto", "rates", "memory", "stages"])
+def test_every_picture_of_the_published_report_is_drawn(committed: Page, kind: str) -> None:
+    models = measured(kind)
+    assert {"intent", "emotion", "reader", "highlights"} <= set(models)
+    for model in models:
+        picture = committed.locator(f"#{model} svg.{kind}")
+        box = picture.bounding_box()
+        assert box["width"] > 200 and box["height"] > 60, model
+        assert picture.locator("path, circle, rect, line").count() > 4, model
+
+
+@pytest.mark.parametrize("model", measured("pareto"))
+def test_the_published_pareto_set_is_the_one_that_the_json_gives(
+    committed: Page, model: str
+) -> None:
+    assert_pareto_set_is_that_of_the_json(committed, PUBLISHED, model)
+
+
+@COLUMNS
+def test_the_published_table_sorts(committed: Page, column: str) -> None:
+    assert_clicks_sort(committed, column)

@@ -103,6 +103,7 @@ def test_what_is_not_valid_is_never_drawn() -> None:
     rows = record(row("full"), bad)["variants"]
     assert marks(pareto_plot(rows)) == {"full"}
     assert "distilled" not in rate_plot(rows)
+    assert "distilled" not in memory_plot(rows)
 
 
 def test_rates_are_drawn_up_to_those_that_miss_the_target() -> None:

@@ -51,6 +51,18 @@ def test_a_server_that_recovers_slowly_is_named() -> None:
     assert missed(GOOD, normal_s=6.0) == ["back to normal after"]
 
 
+def test_a_probe_without_an_answer_is_named() -> None:
+    found = overload.liveness([(200, 0.01), (0, 5.0)])
+    assert [row["value"] for row in found] == [1, 5000.0]
+    assert [row.get("reached") for row in found] == [False, None]
+    assert overload.liveness([])[0]["reached"] is False
+
+
+def test_a_refusal_is_not_back_to_normal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overload, "ask", lambda *_: (429, 0.001))
+    assert overload._alone("http://test", {"text": "a"}) == float("inf")
+
+
 def test_no_two_bodies_are_equal() -> None:
     made = overload.different([{"text": "a"}, {"text": "b"}], 5)
     assert len({body["text"] for body in made}) == 5
@@ -59,10 +71,11 @@ def test_no_two_bodies_are_equal() -> None:
 def test_a_real_one_is_overloaded_for_a_moment(published: Mapping[str, str]) -> None:
     env = {**published, "TRANSFER_QUEUE_TOKENS": "2000"}
     plan = replace(
-        SHORT, seconds=1.0, peak_s=0.5, times=3.0, variants=("highlights/full",), env=env
+        SHORT, seconds=2.5, peak_s=0.5, times=3.0, variants=("highlights/full",), env=env
     )
     found = {row["name"]: row for row in overload.measure(plan, print)["figures"]}
     assert found["refused with 429"]["value"] > 0
     assert found["answered with 200"]["value"] > 0
     assert found["anything else"]["value"] == 0
     assert found["429 without Retry-After"]["value"] == 0
+    assert found["/livez other than 200"]["value"] == 0

@@ -7,6 +7,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -147,7 +150,12 @@ def test_chosen_sentences_are_marked_in_the_text(
     body = {"text": text, "max_sentences": 2, "stream": stream}
     part = panel(open_page(f"{server.url}/{link('summarize', body)}"), "summarize")
     expect(part.locator(".summary")).to_have_text("This is important. This is urgent.")
-    expect(part.locator("mark.chosen")).to_have_text(["This is important.", "This is urgent."])
+    marks = part.locator("mark.chosen")
+    expect(marks).to_have_text(["This is important.", "This is urgent."])
+    sentences = httpx.post(f"{server.url}/summarize", json={**body, "stream": False}).json()
+    scores = [one["score"] for one in sentences["results"][0]["sentences"]]
+    strengths = marks.evaluate_all("all => all.map(e => +e.style.getPropertyValue('--strength'))")
+    assert strengths == pytest.approx([score / max(scores) for score in scores])
     assert part.locator(".document .text").inner_text() == text
 
 
@@ -178,7 +186,39 @@ def test_a_stream_that_fails_on_the_way_says_why(page: Page) -> None:
     expect(part.locator(".notice.bad")).to_contain_text("Send less.")
 
 
+@pytest.mark.parametrize("stream", ["", 'event: token\ndata: {"text":"A "}\n\n'])
+def test_a_stream_that_ends_before_its_answer_says_so(page: Page, stream: str) -> None:
+    part = show(page, "summarize")
+    page.route(
+        "**/summarize", lambda route: route.fulfill(content_type="text/event-stream", body=stream)
+    )
+    part.get_by_role("button", name="Summarize").click()
+    expect(part.locator(".notice.bad")).to_contain_text("The stream ended before the whole answer.")
+    expect(part.locator(".summary")).to_have_count(0)
+    page.unroute("**/summarize")
+    part.get_by_role("button", name="Summarize").click()
+    expect(part.locator(".notice")).to_have_count(0)
+    expect(part.locator(".summary")).not_to_be_empty()
+
+
 # --- comparing
+
+
+STAGES = ("tokenize", "infer", "decode")
+
+
+def fixed(value: float, digits: int) -> Decimal:
+    """Halves go up, as JavaScript has them."""
+    return Decimal(value).quantize(Decimal(10) ** -digits, ROUND_HALF_UP)
+
+
+def milliseconds(value: float) -> str:
+    """As the page writes them: three digits, or whole ones from 100 on."""
+    return f"{fixed(value, 2 if value < 10 else 1 if value < 100 else 0)} ms"
+
+
+def megabytes(value: float) -> str:
+    return f"{fixed(value, 1 if value < 10 else 0)} MB"
 
 
 @pytest.mark.parametrize("title", [one["title"] for one in SHOWN["compare"]])
@@ -207,9 +247,11 @@ def test_a_comparison_is_what_the_api_says(page: Page, server: Server, title: st
             answer = result.get("label") or result.get("answer") or "No answer"
             expect(card.locator(".brief")).to_have_text(answer)
         expect(card.locator(".badge")).to_have_text("agrees" if number else "reference")
-        expect(card.locator(".facts")).to_contain_text(f"{round(row['memory_mb'])} MB") if row[
-            "memory_mb"
-        ] >= 10 else None
+        expect(card.locator(".big")).to_have_text(milliseconds(row["latency_ms"]))
+        stages = [f"{name}{milliseconds(row['stages_ms'][name])}" for name in STAGES]
+        expect(card.locator(".stage-list li")).to_have_text(stages)
+        memory = card.locator(".facts .with-share", has_text="memory")
+        expect(memory.locator("dd")).to_have_text(megabytes(row["memory_mb"]))
 
 
 def test_variants_that_differ_are_told_apart(page: Page) -> None:
@@ -405,6 +447,20 @@ def test_a_busy_service_is_asked_again_after_a_countdown(
     refused(noise, 429)
 
 
+def test_a_date_to_wait_for_is_counted_down(page: Page, noise: list[str]) -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(minutes=15), usegmt=True)
+    part = panel(page, "classify")
+    page.route(
+        "**/classify",
+        lambda route: route.fulfill(
+            status=429, headers={"Retry-After": until}, json={"error": BUSY}
+        ),
+    )
+    part.get_by_role("button", name="Classify").click()
+    expect(part.locator(".notice .seconds")).to_have_text(re.compile("^(900|8[89].)$"))
+    refused(noise, 429)
+
+
 @pytest.fixture
 def startable(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """start(**settings): a server of one variant, always at the same address."""
@@ -437,6 +493,33 @@ def test_a_key_is_asked_for_where_one_is_needed(
             code = copied(part, language)
             assert "KEY" in code and key not in code
         assert key not in page.url
+
+
+def test_a_key_without_tokens_waits_as_long_as_the_server_says(
+    startable: Any, open_page: Open, noise: list[str]
+) -> None:
+    key = "shop-0123456789abcdef"
+    with startable(TRANSFER_API_KEYS=key, TRANSFER_TOKENS_PER_MINUTE="6000") as server:
+        server.wait_until_ready()
+        page = open_page(f"{server.url}/")
+        page.get_by_label("API key").fill(key)
+        page.keyboard.press("Enter")
+        part = panel(page, "classify")
+        refused(noise, 401)
+        headers = {"Authorization": f"Bearer {key}"}
+        much = {"text": "send money " * 1600}  # some 500 tokens too many
+        paid = httpx.post(f"{server.url}/classify", json=much, headers=headers).json()
+        assert paid["usage"]["tokens"] > 6300
+        part.get_by_label("Text").fill("stolen card")
+        with page.expect_response(lambda response: response.status == 429) as answered:
+            part.get_by_role("button", name="Classify").click()
+        seconds = int(answered.value.headers["retry-after"])
+        notice = part.locator(".notice")
+        expect(notice).to_contain_text("This key has used up its tokens.")
+        assert 1 <= int(notice.locator(".seconds").inner_text()) <= seconds
+        expect(headline(part)).to_have_text("freeze_card", timeout=1000 * seconds + WAIT_MS)
+        expect(notice).to_have_count(0)
+        refused(noise, 429)
 
 
 def test_a_restart_is_waited_out(startable: Any, open_page: Open, noise: list[str]) -> None:
@@ -545,10 +628,30 @@ def test_nothing_sticks_out_of_a_narrow_screen(open_page: Open, server: Server, 
     if task == "compare":
         part.get_by_role("button", name="Run 50 times").click()
         expect(part.locator(".histogram")).to_be_visible()
-        part.get_by_role("button", name="Stop").click()
+        expect(part.locator(".repeat .hint")).to_have_text("50 of 50 runs", timeout=60_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     tabs = page.locator(".tabs")
     assert tabs.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+
+
+@pytest.mark.parametrize("width", [375, 700, 900, 1000, 1280, 1600])
+def test_the_longest_name_of_a_variant_is_not_cut(
+    open_page: Open, server: Server, width: int
+) -> None:
+    page = open_page(f"{server.url}/", viewport={"width": width, "height": 800})
+    for task in ("classify", "qa", "summarize"):
+        needed, given = (
+            show(page, task)
+            .get_by_label("Variant")
+            .evaluate(
+                """select => {
+                  const given = select.getBoundingClientRect().width;
+                  select.style.width = "max-content";
+                  return [select.getBoundingClientRect().width, given];
+                }"""
+            )
+        )
+        assert needed <= given + 0.5, task
 
 
 def test_the_theme_is_the_systems_until_chosen_and_then_kept(
