@@ -20,12 +20,8 @@ from services.errors import UsageError
 ROOT = Path(__file__).resolve().parent.parent
 LOCK_NAME = "variants.lock.json"
 PLANS_NAME = "transfer-plans.json"
-<<<<<<< HEAD
 TOKENS_PER_CORE = 32_768  # a second or two of work for the models that ship
-=======
-TOKENS_PER_CORE = 24_576  # one to two seconds of work for the models that ship
 SECRET = "@?#"  # before the first, and after the others, an address may have a password or token
->>>>>>> h-services
 SUPERVISOR = "TRANSFER_SUPERVISOR_PID"
 
 Provider = Literal["auto", "cpu", "cuda"]
