@@ -1,7 +1,6 @@
 """When the users of a Locust process may send: at once (closed loop), or when something is due.
 
     user.pacing.wait()   -> None: now; or the moment at which the request was due (perf_counter)
-
     user.pacing.answered(due)   the request that was due then has its answer, or its fault
 
 Latency is counted from that moment: a server that stalls is charged for every request that had to

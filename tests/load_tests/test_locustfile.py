@@ -130,7 +130,6 @@ def test_an_outage_until_the_end_is_a_failure(workers: int, tmp_path: Path) -> N
     seen = recorded(record)
     assert len(seen["latencies_ms"]) == ANSWERED
     assert seen["failures"]["no answer when the run ended"] > 50, "140 were due, 40 at the end"
-    assert seen["achieved"] > 0.9
 
 
 def test_a_shape_steps_through_rates(tiny_server: Server, tmp_path: Path) -> None:
