@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust import events
 from locust.runners import MasterRunner
 
@@ -135,6 +136,14 @@ class Run:
             self.recorder.late += self.pacing.late
             self.pacing.released = self.pacing.late = 0
 
+    def _wait_answered(self) -> None:
+        """As long as `--stop-timeout`: Locust asks for the record before it stops its users."""
+        if not isinstance(self.pacing, OpenLoop):
+            return
+        until = time.monotonic() + (self.environment.stop_timeout or 0.0)
+        while self.recorder.ended < self.pacing.taken and time.monotonic() < until:
+            gevent.sleep(0.05)
+
     def report(self, client_id: str, data: dict[str, Any]) -> None:
         self._settle()
         data["transfer"] = self.recorder.take()
@@ -142,6 +151,7 @@ class Run:
     def finish(self, environment: Any, **_: Any) -> None:
         """Judge the run, on the machine that saw all of it."""
         self.pacing.stop()
+        self._wait_answered()
         if environment.parsed_options.worker:
             return
         if self._began:

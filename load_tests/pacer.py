@@ -19,6 +19,7 @@ from collections.abc import Iterable
 import gevent
 from gevent import monkey
 from gevent.queue import Queue
+from locust.exception import StopUser
 
 LATE_S = 0.02  # a request released later than this was not sent at its rate
 NAP_S = 0.2  # how soon a pacer that was stopped notices
@@ -44,19 +45,31 @@ class OpenLoop:
 
     released: how many became due so far; late: how many of these were handed out over 20 ms late,
     because this process was too busy. A request that waits for a free user is not late.
+    taken: how many a user has begun to send. Users who wait when it is stopped end.
     """
 
     def __init__(self) -> None:
-        self.released = self.late = 0
+        self.released = self.late = self.taken = 0
         self.began = 0.0
-        self._queue: Queue[float] = Queue()
+        self._queue: Queue[float | None] = Queue()
+        self._idle, self._over = 0, False
         self._due_now: deque[float] = deque()
         self._stopped = True
         # The thread below needs the interpreter's lock; 5 ms, the default, would be late.
         sys.setswitchinterval(0.0005)
 
     def wait(self) -> float | None:
-        return float(self._queue.get())
+        if self._over:
+            raise StopUser
+        self._idle += 1
+        try:
+            due = self._queue.get()
+        finally:
+            self._idle -= 1
+        if due is None:
+            raise StopUser
+        self.taken += 1
+        return float(due)
 
     @property
     def waiting(self) -> int:
@@ -73,11 +86,13 @@ class OpenLoop:
         hub.threadpool.spawn(self._release, iter(due))
 
     def stop(self) -> None:
-        """Release nothing more, and forget what is not sent."""
-        self._stopped = True
+        """Release nothing more, forget what is not sent, and let those go who wait for it."""
+        self._stopped = self._over = True
         self._due_now.clear()
         while not self._queue.empty():
             self._queue.get_nowait()
+        for _ in range(self._idle):
+            self._queue.put_nowait(None)
 
     def _release(self, due: Iterable[float]) -> None:
         """In a native thread."""
