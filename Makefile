@@ -2,7 +2,7 @@
 # make test   the tests
 # make lint   what CI checks besides
 # make bench  load tests and the trade-off report
-# make image-check  the image built from Debian's packages, played by podman (root, 5 minutes)
+# make image-check  the image built from Debian's packages, played by podman (root, 5 minutes; skipped without)
 # make lock   pins of the serving images with hashes; make sbom: its bill of materials (CycloneDX)
 # make fuzz   schemathesis against the service: 200 cases for every operation
 # make soak   overload, floods, ten minutes of mixed load: a quarter of an hour, on a quiet machine
