@@ -31,6 +31,7 @@ from typing import Any
 import yaml
 
 from load_tests.environment import environment
+from load_tests.rehearsal import with_torch
 from load_tests.rehearsal.manifests import ManifestError, Object, render
 from load_tests.server import ROOT, free_port
 from services.errors import TransferError
@@ -117,6 +118,7 @@ def main() -> int:
     except TransferError as error:
         print(f"image: {error}", file=sys.stderr)
         return 1
+    found["with_torch"] = with_torch.compared(found["sizes_mb"]["slim"])
     record = {
         "command": "python -m load_tests.rehearsal.image",
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -124,6 +126,7 @@ def main() -> int:
         **found,
     }
     RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with_torch.write()
     print(json.dumps(found, indent=1))
     return 0
 
