@@ -44,6 +44,9 @@ class ClosedLoop:
     def start(self, due: Iterable[float]) -> None:
         """There is nothing to start."""
 
+    def pause(self) -> None:
+        """There is nothing to release."""
+
     def stop(self) -> None:
         """There is nothing to stop."""
 
@@ -91,10 +94,14 @@ class OpenLoop:
         self.began = time.perf_counter() + 0.02
         hub.threadpool.spawn(self._release, iter(due))
 
-    def stop(self) -> None:
-        """Release nothing more, and forget what is not sent."""
+    def pause(self) -> None:
+        """Release nothing more; what is due is still sent."""
         self._stopped = True
         self._due_now.clear()
+
+    def stop(self) -> None:
+        """Release nothing more, and forget what is not sent."""
+        self.pause()
         self._open.clear()
         while not self._queue.empty():
             self._queue.get_nowait()
