@@ -2,8 +2,8 @@
 # make test   the tests
 # make lint   what CI checks besides
 # make bench  load tests and the trade-off report
-# make image-check  the image built from Debian's packages, played by podman (root, 5 minutes)
-# make lock   pins of the serving images with hashes; make sbom: its bill of materials (CycloneDX)
+# make image-check  the image built from Debian's packages, played by podman (root, 5 minutes; skipped without)
+# make lock   pins of the serving images with hashes; make sbom: their bills of materials (CycloneDX)
 # make fuzz   schemathesis against the service: 200 cases for every operation
 # make soak   overload, floods, ten minutes of mixed load: a quarter of an hour, on a quiet machine
 # make k8s-check  custom resources against their schemas (npm), manifests through checkov
@@ -73,12 +73,14 @@ lock: setup
 	$(COMPILE) --extra cpu -o services/requirements.txt
 	echo "onnxruntime-gpu[cuda,cudnn]" | $(COMPILE) - -o services/requirements.gpu.txt
 
+SBOM = $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible
+
 sbom: setup
 	$(BIN)/pip install -q -c constraints.txt -e ".[supply]"
 	@mkdir -p reports
-	$(BIN)/cyclonedx-py requirements services/requirements.txt --pyproject pyproject.toml \
-		--output-reproducible -o reports/sbom.json
-	@echo "reports/sbom.json" >&2
+	$(SBOM) services/requirements.txt -o reports/sbom.json
+	$(SBOM) services/requirements.gpu.txt -o reports/sbom.gpu.json
+	@echo "reports/sbom.json reports/sbom.gpu.json" >&2
 
 # Schemas and linters of Kubernetes that are no Python packages of ours; checkov pins old versions of
 # what we use, so it has an environment of its own.

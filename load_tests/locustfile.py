@@ -17,11 +17,13 @@ docs/load-tests.md explains the scenarios.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust import events
 from locust.runners import MasterRunner
 
@@ -107,7 +109,7 @@ class Run:
         options = self.environment.parsed_options
         scenario = HTTP_SCENARIOS[options.scenario]
         self.pacing = OpenLoop() if scenario.loop == OPEN else ClosedLoop()
-        self._released = False
+        self._released, self._ended = False, 0.0
         for user in USERS.values():
             user.pacing = self.pacing
             user.use_key(options.api_key)
@@ -138,6 +140,15 @@ class Run:
         self.recorder.lost(self.pacing.unanswered(self._ended - max(GRACE_S, promised_s)))
         self.pacing.stop()
 
+    def _wait_answered(self) -> None:
+        """Told to end by a signal, Locust asks for the record before it stops its users."""
+        self.pacing.pause()
+        until = time.monotonic() + (self.environment.stop_timeout or 0.0)
+        while self.pacing.unanswered(math.inf) and time.monotonic() < until:
+            gevent.sleep(0.05)
+        self.end()
+        self.stop()
+
     def _settle(self) -> None:
         """What the pacer and the clocks know goes into the recorder."""
         took = max(time.perf_counter() - self._began, 1e-9)
@@ -157,6 +168,8 @@ class Run:
         """Judge the run, on the machine that saw all of it."""
         if environment.parsed_options.worker or not self._began:
             return
+        if not self._ended:
+            self._wait_answered()
         self._settle()
         environment.process_exit_code = conclude(self.recorder.take(), environment.parsed_options)
 

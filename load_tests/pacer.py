@@ -1,7 +1,6 @@
 """When the users of a Locust process may send: at once (closed loop), or when something is due.
 
     user.pacing.wait()   -> None: now; or the moment at which the request was due (perf_counter)
-
     user.pacing.answered(due)   the request that was due then has its answer, or its fault
 
 Latency is counted from that moment: a server that stalls is charged for every request that had to
@@ -44,6 +43,9 @@ class ClosedLoop:
 
     def start(self, due: Iterable[float]) -> None:
         """There is nothing to start."""
+
+    def pause(self) -> None:
+        """There is nothing to release."""
 
     def stop(self) -> None:
         """There is nothing to stop."""
@@ -92,10 +94,14 @@ class OpenLoop:
         self.began = time.perf_counter() + 0.02
         hub.threadpool.spawn(self._release, iter(due))
 
-    def stop(self) -> None:
-        """Release nothing more, and forget what is not sent."""
+    def pause(self) -> None:
+        """Release nothing more; what is due is still sent."""
         self._stopped = True
         self._due_now.clear()
+
+    def stop(self) -> None:
+        """Release nothing more, and forget what is not sent."""
+        self.pause()
         self._open.clear()
         while not self._queue.empty():
             self._queue.get_nowait()

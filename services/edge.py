@@ -375,7 +375,7 @@ async def answer_request(
         return Reply(
             first.encode(),
             kind="text/event-stream; charset=utf-8",
-            headers=(("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")),
+            headers=(("X-Accel-Buffering", "no"),),
             answer=first.answer,
             events=events,
         )
@@ -418,8 +418,8 @@ def _wrong_method(path: str, method: str, allow: str) -> RouteError:
 
 def _file(file: static.File, headers: Headers) -> Reply:
     if static.unchanged(file, headers):
-        return Reply(status=304, kind=file.kind, headers=file.headers)
-    return Reply(file.content, kind=file.kind, headers=file.headers)
+        return Reply(status=304, kind=file.kind, headers=file.headers, kept=True)
+    return Reply(file.content, kind=file.kind, headers=file.headers, kept=True)
 
 
 async def _raised(error: Exception) -> Reply:

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from services.errors import UsageError
 
 READ_S = 5.0
+NO_REQUEST = (asyncio.IncompleteReadError, asyncio.LimitOverrunError)  # 64 KiB without a line
 
 
 async def serve_metrics(port: int, exposition: Callable[[], bytes], kind: str) -> asyncio.Server:
     """Answer until the server that is returned is closed; raises UsageError when it cannot."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+        with contextlib.suppress(OSError, TimeoutError, ValueError, *NO_REQUEST):
             async with asyncio.timeout(READ_S):
                 request = await reader.readuntil(b"\r\n")
                 while await reader.readuntil(b"\r\n") != b"\r\n":

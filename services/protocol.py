@@ -126,6 +126,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 f"content-type: {JSON}",
                 f"content-length: {len(body)}",
                 f"x-request-id: {request_id}",
+                "x-content-type-options: nosniff",
+                "cache-control: no-store",
                 "connection: close",
             )
             self.transport.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)

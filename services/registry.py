@@ -65,8 +65,10 @@ def check_tag(tag: str, folder: Path) -> None:
 def check_variant(folder: Path) -> Manifest:
     """Read the manifest and check every file it names: no link, its size, its sha256; its weights.
 
-    Raises ArtifactError.
+    The folder itself is no link either; those above it may be. Raises ArtifactError.
     """
+    if folder.is_symlink():
+        raise ArtifactError(f"{folder} is a link; a variant has a folder of its own.", AGAIN)
     manifest = read_manifest(folder)
     path = folder / MANIFEST_NAME
     if manifest.kind not in KINDS:

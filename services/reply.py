@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from services.engine import Answer
 
 JSON = "application/json"
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
+NO_STORE = (b"cache-control", b"no-store")  # answers and faults are of one caller's texts
 encode = msgspec.json.Encoder().encode
 
 
@@ -32,6 +34,7 @@ class Reply:
     answer: Answer | None = None
     events: AsyncGenerator[Event, None] | None = None
     unread: bool = False  # the request's body may still be coming
+    kept: bool = False  # may be stored, as its own headers say
 
 
 def error_reply(error: TransferError, request_id: str) -> Reply:
@@ -74,8 +77,10 @@ def response_start(reply: Reply, visit: Visit) -> Message:
         (b"content-type", reply.kind.encode("latin-1")),
         (b"x-request-id", visit.request_id.encode("latin-1")),
         (b"server-timing", timing.encode("latin-1")),
-        (b"x-content-type-options", b"nosniff"),
+        NO_SNIFF,
     ]
+    if not reply.kept:
+        headers.append(NO_STORE)
     for name, value in reply.headers:
         headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
     if reply.events is None and reply.status != 304:

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK_NAME = "variants.lock.json"
 PLANS_NAME = "transfer-plans.json"
 TOKENS_PER_CORE = 32_768  # a second or two of work for the models that ship
+SECRET = "@?#"  # before the first, and after the others, an address may have a password or token
 SUPERVISOR = "TRANSFER_SUPERVISOR_PID"
 
 Provider = Literal["auto", "cpu", "cuda"]
@@ -86,7 +87,7 @@ class Settings:
                 try:
                     values[setting.name] = _PARSERS[setting.name](text)
                 except ValueError as error:
-                    shown = repr(text) if setting.repr else "wrong"
+                    shown = repr(text) if setting.repr and not _has(text, SECRET) else "wrong"
                     faults.append(f"{name} is {shown}; expected {error}.")
         keys = values.get("api_keys") or values.get("api_keys_file")
         if not keys and (values.get("tokens_per_minute") or values.get("metrics") == "key"):
@@ -147,10 +148,24 @@ def _origins(text: str) -> tuple[str, ...]:
 
 
 def _collector(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+    """An address without a name, a password, a query or a fragment: it is shown, and added to."""
+    if not _is_address(text):
         raise ValueError("the address of a collector, like http://localhost:4318")
     return text.rstrip("/")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    good = parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    return good and not _has(text, SECRET)
+
+
+def _has(text: str, signs: str) -> bool:
+    return any(sign in text for sign in signs)
 
 
 def _names(text: str) -> tuple[str, ...]:

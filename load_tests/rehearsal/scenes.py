@@ -16,6 +16,7 @@ from typing import Any
 from load_tests.rehearsal.envoy import Envoy
 from load_tests.rehearsal.fleet import Fleet
 from load_tests.rehearsal.load import Load, loaded, mixed, served
+from load_tests.rehearsal.locust_load import LocustLoad
 from load_tests.rehearsal.manifests import Deployment, Route
 from load_tests.rehearsal.pod import Place, Pod
 
@@ -27,7 +28,9 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """rate: requests a second; lag_s: from a change of the pods until the proxy knows of it"""
+    """rate: requests a second; lag_s: from a change of the pods until the proxy knows of it
+    locust: whether that asks, in place of `load_tests.open_loop`
+    """
 
     deployments: Sequence[Deployment]
     route: Route
@@ -36,6 +39,7 @@ class Stage:
     rate: float
     lag_s: float = 1.0
     seed: int = 0
+    locust: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Running:
 
     fleets: dict[str, Fleet]
     envoy: Envoy
-    load: Load
+    load: Load | LocustLoad
 
 
 @contextmanager
@@ -66,9 +70,15 @@ def running(stage: Stage, memory: bool = False) -> Iterator[Running]:
             fleet.wait_listed()
             fleets[deployment.service] = fleet
         first = next(iter(fleets.values())).pods[0]
-        requests = mixed(served(first.port, stage.place.key), stage.seed)
-        load = Load(envoy.port, stage.place.key, requests, stage.rate, stage.seed)
-        yield Running(fleets, envoy, load)
+        yield Running(fleets, envoy, _load(stage, envoy.port, served(first.port, stage.place.key)))
+
+
+def _load(stage: Stage, port: int, models: dict[str, list[str]]) -> Load | LocustLoad:
+    """Who asks at that port for these models of each task."""
+    key, rate, seed = stage.place.key, stage.rate, stage.seed
+    if stage.locust:
+        return LocustLoad(port, key, models, rate, stage.folder, seed)
+    return Load(port, key, mixed(models, seed), rate, seed)
 
 
 def plain(deployment: Deployment) -> Route:
@@ -77,7 +87,7 @@ def plain(deployment: Deployment) -> Route:
 
 
 def rolling(stage: Stage, updates: int, least_s: float = 0.0) -> Record:
-    """Every pod of the first deployment is replaced, so often, and on until `least_s` have passed."""
+    """Every pod of the first deployment is replaced, again and again, for `least_s` at least."""
     with running(stage) as now:
         fleet = now.fleets[stage.deployments[0].service]
         done = 0

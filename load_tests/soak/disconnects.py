@@ -15,13 +15,14 @@ from load_tests.soak.wire import ask, break_off, wait_until_idle
 def measure(plan: Plan, say: Say) -> Row:
     """The part of the soak."""
     with serving(plan.variants or ("intent",), env=plan.env) as server:
-        break_off(server.url, plan.aborts, random.Random(plan.seed))
+        unanswered = break_off(server.url, plan.aborts, random.Random(plan.seed))
         left = wait_until_idle(server.url)
         status = ask(server.url)[0]
     idle = bool(left) and not any(left.values())
     return {
         "figures": [
             figure("requests broken off", plan.aborts),
+            figure("of them whole, waiting or running", unanswered),
             figure("in flight or queued after", sum(left.values()), target="0", reached=idle),
             figure("status of a healthy request", status, target="200", reached=status == 200),
         ],

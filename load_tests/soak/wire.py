@@ -14,13 +14,17 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 BODY = json.dumps({"text": "send money to my account"}).encode()
 TYPE = b"Content-Type: application/json\r\n"
 HEAD = b"POST /classify HTTP/1.1\r\nHost: test\r\n" + TYPE
 REQUEST = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+# Neither ever ends, whatever letters follow: a header, and a body.
+BEGUN = (HEAD + b"X-Slow: ", HEAD + b"Content-Length: 5000\r\n\r\n{")
+TEXTS, WORDS = 24, 100  # of a request that is expensive
+ABORTED_WITHIN_S = 0.03
 JSON = {"Content-Type": "application/json"}
 
 # What an answer must never show: traces, and paths of the machine.
@@ -119,24 +123,83 @@ def wait_until_idle(url: str, timeout_s: float = IDLE_S) -> dict[str, float]:
     return seen
 
 
-def break_off(url: str, count: int, rng: random.Random) -> None:
-    """Requests of which a part is sent, all of them at most, and nothing is read."""
+def silent(made: socket.socket, wait_s: float = 0.0) -> bool:
+    """Whether the server neither answers nor closes the connection for so long."""
+    made.settimeout(wait_s)
+    try:
+        made.recv(1, socket.MSG_PEEK)
+    except (TimeoutError, BlockingIOError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def expensive(rng: random.Random) -> bytes:
+    """A whole request that takes a while: many long texts, none of them equal."""
+    words = BODY.decode().split() + [str(number) for number in range(100)]
+    texts = [" ".join(rng.choices(words, k=WORDS)) for _ in range(TEXTS)]
+    return post("/classify", json.dumps({"text": texts}).encode())
+
+
+def break_off(url: str, count: int, rng: random.Random) -> int:
+    """Requests that nobody waits for; returns how many were whole and had no answer yet.
+
+    About half are cut at any byte; the others are expensive, and left while they wait or run.
+    """
+    unanswered = 0
     for _ in range(count):
-        made = connect(url)
-        made.sendall(REQUEST[: rng.randrange(1, len(REQUEST) + 1)])
+        if rng.random() < 0.5:
+            _leave(url, REQUEST[: rng.randrange(1, len(REQUEST))], 0.0, rng)
+        else:
+            wait_s = rng.uniform(0.0, ABORTED_WITHIN_S)
+            unanswered += _leave(url, expensive(rng), wait_s, rng)
+    return unanswered
+
+
+def _leave(url: str, data: bytes, wait_s: float, rng: random.Random) -> bool:
+    """Send and go, with a reset or an orderly end; whether no answer had come."""
+    with connect(url) as made:
+        made.sendall(data)
+        unanswered = silent(made, wait_s)
         if rng.random() < 0.5:
             reset(made)
-        made.close()
+    return unanswered
+
+
+def begin(url: str, begun: bytes) -> socket.socket:
+    """A connection with the beginning of a request."""
+    made = connect(url)
+    made.sendall(begun)
+    return made
 
 
 @contextmanager
 def slow_connections(url: str, each: int) -> Iterator[list[socket.socket]]:
-    """`each` connections that never finish their header, and as many that never finish a body."""
-    with ExitStack() as stack:
-        held = []
-        for begun in (HEAD[:20], HEAD + b"Content-Length: 5000\r\n\r\n{"):
+    """`each` connections that never finish their header, then as many that never finish a body."""
+    held: list[socket.socket] = []
+    try:
+        for begun in BEGUN:
             for _ in range(each):
-                made = stack.enter_context(connect(url))
-                made.sendall(begun)
-                held.append(made)
+                held.append(begin(url, begun))
         yield held
+    finally:
+        for made in held:
+            made.close()
+
+
+def drip(url: str, held: list[socket.socket]) -> int:
+    """A byte into each slow connection; those that the server has ended are begun again, in place.
+
+    Returns how many those were.
+    """
+    again = 0
+    for number, made in enumerate(held):
+        with contextlib.suppress(OSError):
+            if silent(made):
+                made.send(b"a")
+                continue
+            made.close()
+            held[number] = begin(url, BEGUN[len(BEGUN) * number // len(held)])
+            again += 1
+    return again

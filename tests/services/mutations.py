@@ -82,6 +82,12 @@ def link(name: str) -> Callable[[Published], None]:
     return spoil
 
 
+def linked_folder(published: Published) -> None:
+    """The whole variant, but behind a link."""
+    published.stored.rename(published.home / "elsewhere")
+    published.stored.symlink_to(published.home / "elsewhere", target_is_directory=True)
+
+
 def folder_instead(published: Published) -> None:
     (published.stored / GRAPH).unlink()
     (published.stored / GRAPH).mkdir()
@@ -119,6 +125,7 @@ DAMAGED: dict[str, tuple[Callable[[Published], None], str]] = {
     **{f"{name} longer": (rewrite(name, longer), name) for name in (GRAPH, TOKENIZER, MANIFEST)},
     **{f"{name} removed": (remove(name), name) for name in (GRAPH, TOKENIZER, MANIFEST)},
     **{f"{name} behind a link": (link(name), name) for name in (GRAPH, TOKENIZER, MANIFEST)},
+    "its folder behind a link": (linked_folder, "is a link"),
     "a folder in place of the graph": (folder_instead, GRAPH),
     "graph and tokenizer swapped": (swapped, GRAPH),
     "the graph of another model": (file_of("emotion", GRAPH), GRAPH),
@@ -155,6 +162,27 @@ def nan_in_one_word(made: onnx.ModelProto) -> None:
 def nan_in_a_constant(made: onnx.ModelProto) -> None:
     value = numpy_helper.from_array(np.array([np.nan], np.float32), "nothing")
     made.graph.node.insert(0, helper.make_node("Constant", [], ["nothing"], value=value))
+
+
+def nan_among_numbers(name: str) -> Callable[[onnx.ModelProto], None]:
+    """A constant that holds its numbers without a tensor."""
+    value = [1.0, float("nan")] if name.endswith("s") else float("nan")
+
+    def change(made: onnx.ModelProto) -> None:
+        made.graph.node.insert(0, helper.make_node("Constant", [], ["nothing"], **{name: value}))
+
+    return change
+
+
+def nan_in_whole_numbers(kind: int) -> Callable[[onnx.ModelProto], None]:
+    """Halves as `helper.make_tensor` writes them: their bits as numbers of 32."""
+
+    def change(made: onnx.ModelProto) -> None:
+        value = helper.make_tensor("nothing", kind, [3], [1.0, float("nan"), -2.0])
+        assert len(value.int32_data) == 3
+        made.graph.initializer.append(value)
+
+    return change
 
 
 def half(made: onnx.ModelProto) -> None:
@@ -301,6 +329,22 @@ MISPUBLISHED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "NaN in the vector of one word": (with_graph(nan_in_one_word), GRAPH),
     "NaN in a constant": (with_graph(nan_in_a_constant), GRAPH),
     "NaN in half precision": (with_graph(half), GRAPH),
+    "NaN in halves as whole numbers": (
+        with_graph(nan_in_whole_numbers(TensorProto.FLOAT16)),
+        "NaN in nothing",
+    ),
+    "NaN in short floats as whole numbers": (
+        with_graph(nan_in_whole_numbers(TensorProto.BFLOAT16)),
+        "NaN in nothing",
+    ),
+    "NaN as a constant number": (
+        with_graph(nan_among_numbers("value_float")),
+        "NaN in value_float",
+    ),
+    "NaN among constant numbers": (
+        with_graph(nan_among_numbers("value_floats")),
+        "NaN in value_floats",
+    ),
     "NaN in a table beside the graph": (beside(), GRAPH),
     "a table beside the graph that is too short": (beside(shorter_table), GRAPH),
     "an input renamed": (with_graph(renamed_input), GRAPH),

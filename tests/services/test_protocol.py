@@ -39,6 +39,9 @@ def answer(server: Server, *parts: bytes) -> tuple[int, dict[str, Any]]:
     found = statuses(text)
     if not found:
         return 0, {}
+    if found[-1] >= 400:
+        head = text.rpartition(b"\r\n\r\n")[0].rpartition(b"HTTP/1.1")[2].lower().split(b"\r\n")
+        assert {b"x-content-type-options: nosniff", b"cache-control: no-store"} <= set(head)
     return found[-1], dict(json.loads(text.rpartition(b"\r\n\r\n")[2]).get("error", {}))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from services.errors import ArtifactError, UsageError
 from services.lock import default_variant, packaged, read_lock, select, tags_of
@@ -127,6 +127,32 @@ def test_a_graph_with_nan_weights_is_refused(tmp_path: Path) -> None:
     table.CopyFrom(numpy_helper.from_array(vectors, table.name))
     assert isinstance(graph, onnx.ModelProto)
     refused(tiny.write_variant(tmp_path / "variant", graph=graph), "weights that are NaN")
+
+
+def test_halves_written_as_whole_numbers_are_read_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.weights.CHUNK", 8)
+    good = [0.0, 1.0, -2.0, 65504.0, float("inf"), float("-inf"), 6e-8, -0.0] * 10
+    for number, values in enumerate(([*good, float("nan")], [float("nan"), *good], good)):
+        graph = tiny.classifier(tiny.INTENT_WORDS)
+        shape = [len(values)]
+        graph.graph.initializer.append(
+            helper.make_tensor("halves", TensorProto.FLOAT16, shape, values)
+        )
+        folder = tiny.write_variant(tmp_path / str(number), graph=graph)
+        if values is good:
+            assert check_variant(folder).model == "intent"
+        else:
+            refused(folder, "weights that are NaN in halves")
+
+
+def test_a_variant_behind_a_link_is_refused_and_a_store_behind_one_is_not(tmp_path: Path) -> None:
+    tiny.write_variant(tmp_path / "store" / "variant")
+    (tmp_path / "linked").symlink_to(tmp_path / "store", target_is_directory=True)
+    assert check_variant(tmp_path / "linked" / "variant").model == "intent"
+    (tmp_path / "again").symlink_to(tmp_path / "store" / "variant", target_is_directory=True)
+    refused(tmp_path / "again", "is a link; a variant has a folder of its own")
 
 
 def test_a_manifest_that_its_tag_does_not_name_is_refused(folder: Path) -> None:

@@ -45,6 +45,7 @@ def fault(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     error = msgspec.json.decode(response.content, type=answers.ErrorAnswer).error
     assert (error.code, error.request_id) == (code, response.headers["x-request-id"])
     assert error.message and error.hint
+    assert response.headers["cache-control"] == "no-store"
     return {"message": error.message, "hint": error.hint}
 
 
@@ -290,6 +291,18 @@ def test_a_client_that_leaves_disturbs_nobody(server: Server, client: httpx.Clie
 
 
 # --- headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/classify", "/models", "/docs.json", "/livez", "/readyz", "/metrics", "/nope"]
+)
+def test_nobody_stores_what_is_answered_or_guesses_its_type(
+    client: httpx.Client, path: str
+) -> None:
+    body = {"json": {"text": "a"}} if path == "/classify" else {}
+    response = client.request("POST" if body else "GET", path, **body)
+    assert response.headers.get_list("cache-control") == ["no-store"]
+    assert response.headers["x-content-type-options"] == "nosniff"
 
 
 def test_the_callers_request_id_is_kept(client: httpx.Client) -> None:

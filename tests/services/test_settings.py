@@ -91,3 +91,33 @@ def test_what_needs_keys_says_so(name: str, value: str) -> None:
     with pytest.raises(UsageError, match="need TRANSFER_API_KEYS"):
         Settings.from_environment({name: value})
     Settings.from_environment({name: value, "TRANSFER_API_KEYS": "0123456789abcdef"})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://:secret@collector:4318",
+        "http://name:secret@collector:4318",
+        "http://@collector:4318",
+        "http://collector:4318/?token=secret",
+        "http://collector:4318/#secret",
+        "http://collector:4318?",
+        "http://collector:99999",
+        "http://collector:0",
+        "http://collector:port",
+        "http://[::1",
+        "http://",
+        "ftp://collector",
+    ],
+)
+def test_a_collector_is_an_address_and_nothing_else(address: str) -> None:
+    """It is shown in logs and in the settings, and a path is added to it."""
+    expected = "expected the address of a collector, like http://localhost:4318"
+    with pytest.raises(UsageError, match=expected) as caught:
+        Settings.from_environment({"TRANSFER_TRACES": address})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://[::1]:4318", "https://collector.example/otlp"])
+def test_addresses_of_collectors(address: str) -> None:
+    assert Settings.from_environment({"TRANSFER_TRACES": address}).traces == address

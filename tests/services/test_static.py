@@ -43,6 +43,7 @@ def test_a_file_that_is_held_already_is_not_sent_again(client: httpx.Client) -> 
     for held in (etag, f"W/{etag}", f'"other", {etag}', "*"):
         again = client.get("/playground/app.js", headers={"if-none-match": held})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+        assert again.headers["cache-control"] == "no-cache"
     changed = client.get("/playground/app.js", headers={"if-none-match": '"other"'})
     assert (changed.status_code, changed.headers["etag"]) == (200, etag)
 

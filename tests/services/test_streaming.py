@@ -68,7 +68,7 @@ def streamed(client: httpx.Client, request: dict[str, Any]) -> list[tuple[str, A
     with client.stream("POST", "/summarize", json={**request, "stream": True}) as response:
         assert response.status_code == 200
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert response.headers["cache-control"] == "no-cache"
+        assert response.headers["cache-control"] == "no-store"
         return list(events_of(response.iter_lines()))
 
 

@@ -30,8 +30,10 @@ class Stub(BaseHTTPRequestHandler):
             self.answer(503 if draining.is_set() and self.path == "/readyz" else 200, {})
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(200, {"variant": os.environ.get("TRANSFER_VARIANTS", "")})
+        text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
+        results = [{"label": "transfer"}] * (1 if isinstance(text, str) else len(text))
+        variant = os.environ.get("TRANSFER_VARIANTS", "")
+        self.answer(200, {"variant": variant, "results": results})
 
     def answer(self, status: int, content: Any) -> None:
         body = json.dumps(content).encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -43,10 +44,40 @@ def test_the_document_has_the_sizes_that_were_measured() -> None:
     assert (played["uid"], played["read_only_root"], played["restarts"]) == (1034, True, 0)
 
 
-def test_it_says_why_it_cannot_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine on which the image can be built; the lock of what is published there."""
+    lock = tmp_path / "variants.lock.json"
+    lock.write_text("{}")
+    monkeypatch.setattr(image, "ROOT", tmp_path)
     monkeypatch.setattr(image.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(image.shutil, "which", lambda name: name)
+    return lock
+
+
+def test_nothing_is_in_its_way_where_all_is_there(able: Path) -> None:
+    assert image.missing() == ""
+
+
+@pytest.mark.usefixtures("able")
+def test_it_is_skipped_with_a_reason_without_podman(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(image.shutil, "which", lambda name: None if name == "podman" else name)
-    assert image.missing() == "podman is not installed"
+    before = image.RESULTS.read_text(encoding="utf-8")
+    assert image.main() == 0
+    assert capsys.readouterr().err == "image: skipped, podman is not installed\n"
+    assert image.RESULTS.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.usefixtures("able")
+def test_it_is_skipped_for_one_who_is_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image.os, "geteuid", lambda: 1000)
-    assert "root" in image.missing()
-    assert image.main() == 1
+    assert image.missing().startswith("it needs root")
+    assert image.main() == 0
+
+
+def test_it_is_skipped_where_no_model_is_published(able: Path) -> None:
+    able.unlink()
+    assert image.missing().startswith("no model is published")
+    assert image.main() == 0

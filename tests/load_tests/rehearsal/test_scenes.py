@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,32 @@ def test_weights_are_kept(deployed: Make, place: Place, tmp_path: Path) -> None:
     assert sum(got.values()) == found["sent"]
     assert 0.02 < got["transfer-canary"] / found["sent"] < 0.25
     assert found["pods"]["transfer-canary"]["ended"] == 2
+
+
+def test_a_canary_under_locust_keeps_its_weights_and_loses_nothing(
+    deployed: Make, place: Place, tmp_path: Path
+) -> None:
+    stable, canary = deployed("transfer-stable"), deployed("transfer-canary")
+    route = Route({"transfer-stable": 90, "transfer-canary": 10}, timeout_s=5.0)
+    under = replace(stage(place, tmp_path, route, stable, canary), locust=True)
+    found = scenes.weighted(under, seconds=8.0)
+    assert found["load"].startswith("locust 2.")
+    assert (found["lost"], found["shed"], found["failures"]) == (0, 0, {})
+    got = found["requests"]
+    assert sum(got.values()) == found["sent"] == found["answered"] > 100
+    assert 0.02 < got["transfer-canary"] / found["sent"] < 0.25
+    assert found["pods"]["transfer-canary"]["ended"] == 2
+    assert found["latency_ms"]["p99"] > 0
+
+
+def test_what_locust_does_not_get_an_answer_to_is_lost(
+    deployed: Make, place: Place, tmp_path: Path
+) -> None:
+    hasty = deployed(pre_stop_s=0.0, grace_s=0.0)
+    under = replace(stage(place, tmp_path, scenes.plain(hasty), hasty), locust=True)
+    found = scenes.rolling(under, updates=2, least_s=8.0)
+    assert found["lost"] > 0
+    assert found["lost"] == found["shed"] + sum(found["failures"].values())
 
 
 def test_a_shadow_gets_a_copy_and_answers_nobody(
