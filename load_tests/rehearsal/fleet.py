@@ -34,6 +34,7 @@ class Fleet:
         self.peak_pss_mb = 0.0
         self._count = 0
         self._endings: list[threading.Thread] = []
+        self._news: list[threading.Timer] = []
         self._lock = threading.Lock()
 
     def scale(self, replicas: int) -> None:
@@ -61,6 +62,8 @@ class Fleet:
         for thread in self._endings:
             thread.join()
         self._endings.clear()
+        while self._news:
+            self._news.pop().join()
 
     def stop(self) -> None:
         """End what is left, at once."""
@@ -108,7 +111,7 @@ class Fleet:
         name = f"{self.deployment.name}-{self._count}"
         folder = self.folder / name
         folder.mkdir(parents=True)
-        pod = Pod(name, self.deployment.pod, self.place, folder, self._publish)
+        pod = Pod(name, self.deployment.pod, self.place, folder, self._tell)
         self.pods.append(pod)
         pod.start()
         return pod
@@ -117,15 +120,20 @@ class Fleet:
         self.pods.remove(pod)
         pod.ending = True
         self.ended.append(pod)
-        threading.Timer(self.lag_s, self._publish).start()
+        self._tell()
         thread = threading.Thread(target=pod.stop)
         thread.start()
         self._endings.append(thread)
 
+    def _tell(self) -> None:
+        """The proxy hears of what has changed, a little later, as of everything in a cluster."""
+        timer = threading.Timer(self.lag_s, self._publish)
+        timer.start()
+        self._news.append(timer)
+
     def _publish(self) -> None:
         with self._lock:
             ports = [pod.port for pod in self.pods if pod.ready]
-            # One that has just become unready by itself stays until another is there.
             self.envoy.point(self.deployment.service, ports)
 
     def wait_listed(self, timeout_s: float = 30.0) -> None:
