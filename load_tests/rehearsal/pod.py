@@ -303,12 +303,13 @@ def localized(container: Container, folder: Path, port: int) -> list[str]:
     words = [*container.command, *container.args]
     if words[0] == "serve":  # the entrypoint of a Bento's image adds the rest
         words = ["bentoml", "serve", SERVICE, *words[1:]]
-    starts = {"bentoml": [sys.executable, "-m", "bentoml"], "python": [sys.executable]}
-    words = [*starts.get(words[0], words[:1]), *words[1:]]
     if "--port" in words:
         words[words.index("--port") + 1] = str(port)
         words[words.index("--host") + 1] = "127.0.0.1"
-    return [_path(word, container, folder) for word in words]
+    first, *rest = (_path(word, container, folder) for word in words)
+    # Ours are not paths of the container, though this checkout may lie below one, such as /tmp.
+    starts = {"bentoml": [sys.executable, "-m", "bentoml"], "python": [sys.executable]}
+    return [*starts.get(first, [first]), *rest]
 
 
 def _path(text: str, container: Container, folder: Path) -> str:
