@@ -96,7 +96,7 @@ def test_a_checkout_below_a_mount_is_not_taken_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "/tmp/checkout/.venv/bin/python")
-    (each,) = deployments(render(ROOT / "k8s/overlays/dev"))
+    (each,) = deployments(objects("dev"))
     assert "/tmp" in each.pod.container.mounts
     command = localized(each.pod.container, tmp_path, 1)
     assert command[0] == "/tmp/checkout/.venv/bin/python"
