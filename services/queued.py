@@ -111,6 +111,7 @@ class Lane:
         self.groups: deque[Group] = deque()
         self.running = 0
         self.tokens_per_second = Ratio(FIRST)  # of one worker
+        self.answered = 0  # items, that the pace was learned from
 
     @property
     def open(self) -> bool:

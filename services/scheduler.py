@@ -36,6 +36,7 @@ LARGEST_SHARE = 0.25
 # A request that would take so many times its deadline, and longer than this, is not begun: a book
 # of 8 MB held both cores of a small machine for its first ten seconds, and was then given up.
 HOPELESS, HOPELESS_S = 2.0, 5.0
+KNOWN = 5  # items that a model must have answered, before its pace decides that
 LESS = "Send less text at once, or allow more time (X-Request-Timeout-Ms, TRANSFER_TIMEOUT_S)."
 
 
@@ -130,7 +131,7 @@ class Scheduler:
 
     def _refuse_hopeless(self, lane: Lane, tokens: int, timeout_s: float) -> None:
         seconds = tokens / max(lane.tokens_per_second.value * self.threads, 1e-9)
-        if seconds > max(HOPELESS * timeout_s, HOPELESS_S):
+        if lane.answered >= KNOWN and seconds > max(HOPELESS * timeout_s, HOPELESS_S):
             raise DeadlineError(
                 f"About {tokens} tokens take this model about {seconds:.0f} s here; allowed are "
                 f"{timeout_s:g}.",

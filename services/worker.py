@@ -206,6 +206,7 @@ class Worker:
         task.encoded, task.outputs = None, []
         self._desk.pace.learn(done.tokens, task.item.characters, done.seconds)
         task.lane.tokens_per_second.learn(done.tokens, done.seconds)
+        task.lane.answered += 1
         self._desk.finish(task)
 
 

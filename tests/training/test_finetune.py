@@ -121,7 +121,7 @@ def test_rows_outside_make_the_model_less_sure_of_them(
     best = [
         _best_score_outside(
             finetune(
-                make_recipe("intent", max_steps=60, out_of_scope_weight=weight),
+                make_recipe("intent", max_steps=150, out_of_scope_weight=weight),
                 tmp_path / f"weight-{weight}",
                 progress=False,
             )

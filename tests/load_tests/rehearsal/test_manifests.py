@@ -91,6 +91,9 @@ def test_the_init_container_carries_from_the_image_to_the_volume(tmp_path: Path)
         assert command[3:] == [f"{tmp_path}/image", f"{tmp_path}/models"]
         assert localized(each.pod.container, tmp_path, 1)[1:3] == ["-m", "bentoml"]
 
+        env = environment(each.pod.container, tmp_path, "transfer-1")
+        assert env["TRANSFER_LOCK"] == f"{tmp_path}/models/variants.lock.json"
+
 
 def test_a_checkout_below_a_mount_is_not_taken_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -100,8 +103,6 @@ def test_a_checkout_below_a_mount_is_not_taken_for_it(
     assert "/tmp" in each.pod.container.mounts
     command = localized(each.pod.container, tmp_path, 1)
     assert command[0] == "/tmp/checkout/.venv/bin/python"
-        env = environment(each.pod.container, tmp_path, "transfer-1")
-        assert env["TRANSFER_LOCK"] == f"{tmp_path}/models/variants.lock.json"
 
 
 def test_variables_are_filled_in_as_the_kubelet_does_it() -> None:
