@@ -1,6 +1,6 @@
 """How long to look at a variant: the phases of `transfer bench` in seconds.
 
-THOROUGH is for a quiet machine and three quarters of an hour; `quick` shares five minutes among
+THOROUGH is for a quiet machine and an hour; `quick` shares five minutes among
 the variants.
 """
 

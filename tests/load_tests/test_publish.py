@@ -18,7 +18,8 @@ from load_tests.publish import (
     readme_with,
     without_texts,
 )
-from load_tests.report.record import rounded
+from load_tests.mixes import MIXES
+from load_tests.report.record import BASELINE, FULL, rounded
 from load_tests.report.write import read_record, write
 from services.errors import UsageError
 from tests.load_tests.records import judged, record, row
@@ -115,3 +116,18 @@ def test_the_committed_results_hold_no_speed_without_its_quality() -> None:
     for one in read_record(RESULTS)["variants"]:
         if one["variant"] != "pytorch-fp32" and one["model"] != "zeroshot":
             assert 0 < one["quality"]["value"] <= 100, one["variant"]
+
+
+def test_the_committed_report_is_of_a_full_run() -> None:
+    """Every mix, enough requests for a p99, quality on test rows, and losses from the same rows."""
+    shown = read_record(RESULTS)
+    assert "--quick" not in shown["environment"]["command"]
+    assert set(shown["models"]) >= {"intent", "emotion", "reader", "highlights"}
+    for one in shown["variants"]:
+        if one["variant"] == BASELINE:
+            continue
+        assert set(one["scenarios"]["single_stream"]) == set(MIXES), one["variant"]
+        assert one["scenarios"]["single_stream"]["mixed"]["requests"] >= 100
+        if one["model"] in shown["models"] and one["variant"] != FULL:
+            assert one["loss"]["paired"] is True
+            assert "mcnemar" in one["disagreement"] or one["task"] != "classify"
