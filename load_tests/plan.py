@@ -1,7 +1,6 @@
 """How long to look at a variant: the phases of `transfer bench` in seconds.
 
-THOROUGH is for a quiet machine and an hour; `quick` shares five minutes among
-the variants.
+THOROUGH is for a quiet machine and an hour; `quick` shares five minutes among the variants.
 """
 
 from __future__ import annotations
