@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from load_tests.mixes import MIXES
 from load_tests.publish import (
     BEGIN,
     END,
@@ -18,7 +19,6 @@ from load_tests.publish import (
     readme_with,
     without_texts,
 )
-from load_tests.mixes import MIXES
 from load_tests.report.record import BASELINE, FULL, rounded
 from load_tests.report.write import read_record, write
 from services.errors import UsageError
