@@ -38,7 +38,8 @@ from services.errors import TransferError
 from services.settings import LOCK_NAME, bentoml_home, prepare_bentoml
 
 RESULTS = ROOT / "docs" / "results" / "image.json"
-TOOLS = ("podman", "mmdebstrap", "kubectl", "runc")
+TOOLS = ("podman", "mmdebstrap", "kubectl", "runc", "catatonit")
+HELPERS = "/usr/libexec/podman:/usr/lib/podman"  # where podman's packages may keep catatonit
 STAND_IN, BENTO, SLIM = (f"localhost/transfer-{name}" for name in ("base", "bento", "slim"))
 BUILT_FROM = ("services", "README.md", "LICENSE", "NOTICE", "variants.lock.json", "bentofile.yaml")
 READY_S = 180.0
@@ -98,7 +99,8 @@ def missing() -> str:
     """Why it cannot be done here; empty where it can."""
     if os.geteuid():
         return "it needs root: a user's podman has no network here"
-    absent = [name for name in TOOLS if not shutil.which(name)]
+    path = f"{os.environ.get('PATH', os.defpath)}:{HELPERS}"
+    absent = [name for name in TOOLS if not shutil.which(name, path=path)]
     if absent:
         return f"{', '.join(absent)} is not installed"
     published = (ROOT / LOCK_NAME).is_file()
