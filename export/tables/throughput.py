@@ -31,8 +31,9 @@ def table(record: Record) -> str:
         f"`{record['recipe']}`, {record['epochs']:g} epochs, {record['rows'][0]['n']:,} test "
         f"rows, means over the seeds {', '.join(map(str, record['seeds']))}. Seconds are from the "
         "data on disk to the scored test rows, tokens are real ones of the training loop. The "
-        "plain Trainer has the same base, rows, rate, batch size and epochs; padding to the full "
-        "length is what run_glue.py does by default.",
+        "plain Trainer has the same base, rows, rate, batch size and epochs, in feature extraction "
+        "the same head to move; padding to the full length is what run_glue.py does by default. "
+        f"In fine-tuning we leave the embeddings as they are.{why_fewer(record)}",
     ]
     return "\n".join(lines)
 

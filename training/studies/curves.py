@@ -20,16 +20,14 @@ from training.bases import resolve
 from training.data import label_names, load_data
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe
+from training.studies.finished import rows_digest
 from training.studies.study import Cell, Record, by_place, run_cells, summary
 
 ALL = 0  # examples a class
 SEED = 7
-# Three seeds where luck counts most and trainings are short; the long ones vary little.
+ENOUGH = 3  # seeds
 SEEDS = {1: 3, 10: 3, 50: 2, ALL: 1}
-WHY_FEWER = (
-    "3 seeds up to 10 examples, where luck counts; 2 with 50 and 1 with all, where a training "
-    "takes minutes on two cores"
-)
+WHY_FEWER = "where a training takes minutes on two cores, and luck counts less than with few examples"
 
 
 @dataclass(frozen=True)
@@ -80,13 +78,14 @@ def measure_curves(
     splits = load_data(recipe)
     labels = label_names(splits["train"], recipe.out_of_scope)
     count = len(splits["train"])
+    counts = {size: seeds or SEEDS.get(size, 1) for size in sizes}
     cells = [
         _cell(recipe, way, size, SEED + i, len(labels), count)
         for size in sizes
         for way in ways
-        for i in range(seeds or SEEDS.get(size, 1))
+        for i in range(counts[size])
     ]
-    records = run_cells(cells, work, tell)
+    records = run_cells(cells, work, rows_digest(splits), tell)
     rows = [
         {"way": way, "examples": size, **summary(found)}
         for (way, size), found in by_place(records, ("way", "examples")).items()
@@ -100,8 +99,8 @@ def measure_curves(
         "labels": len(labels),
         "metric": records[0]["metric"],
         "n": records[0]["n"],
-        "seeds": {str(size): seeds or SEEDS.get(size, 1) for size in sizes},
-        "why_fewer_seeds": "" if seeds >= 3 else WHY_FEWER,
+        "seeds": {str(size): seeds for size, seeds in counts.items()},
+        "why_fewer_seeds": WHY_FEWER if min(counts.values()) < ENOUGH else "",
         "zero_shot": zero_shot(recipe, labels, test),
         "rows": rows,
     }

@@ -120,10 +120,8 @@ def _distilled(
         run = Run("distill", asdict(small), {"teacher": str(teacher)})
         first, again = (folder_of(name, seed, out) for name in found)
         found[TAUGHT].append(run_apart(run, first))
-        if not again.exists():
-            said = Path(CHECKPOINT_NAME) / "teacher"
-            shutil.copytree(first / said, again / said)
-        found[TAUGHT_AGAIN].append(run_apart(run, again))
+        said = first / CHECKPOINT_NAME / "teacher"
+        found[TAUGHT_AGAIN].append(run_apart(run, again, said))
         for name, runs in found.items():
             tell(told(name, seed, runs[-1]))
     return found

@@ -3,7 +3,8 @@
     transfer results add-class data=clinc150/data_oos_plus.json new=10
 
 The recipe is trained without `new` of its classes, drawn by the seed; then every way of
-`training.add_class` adds them. What is finished is not trained again.
+`training.add_class` adds them. What is finished is not trained again; another recipe, other rows or
+another `new` have a folder of their own.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from typing import Any
 from services.errors import UsageError
 from training.add_class import EVERY_ROW, Addition, add_class, write_rows
 from training.checkpoint import METRICS_NAME, write_json
-from training.data import Splits, label_names, load_data
+from training.data import Splits, digest, label_names, load_data
 from training.finetune import finetune
 from training.recipe import Recipe
+from training.studies.finished import rows_digest
 from training.studies.spread import spread
 
 REPORT_NAME = "report.json"
@@ -70,6 +72,7 @@ def run_ways(
             f"new is {new}; expected 1 to {len(names) - 2} of {len(names)} classes.", "E.g. new=10."
         )
     numbers = [recipe.seed + i for i in range(seeds)]
+    out = out / digest(f"{recipe.digest} {rows_digest(splits)} {new}")[:8]
     found: list[tuple[Way, list[Entry]]] = []
     for way in ways:
         reports = [_report(way, recipe, splits, new, seed, out, progress) for seed in numbers]

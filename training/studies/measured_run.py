@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -41,9 +42,12 @@ class Run:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def run_apart(run: Run, folder: Path) -> Record:
+def run_apart(run: Run, folder: Path, given: Path | None = None) -> Record:
     """Train in `folder` and return the record; one that lies there already is read.
 
+    A run that was stopped begins anew: its seconds would be of the rest alone.
+
+    given: a folder that is copied into the checkpoint's before it begins
     Raises TransferError with the last line that the process wrote.
     """
     path = folder / RECORD_NAME
@@ -52,6 +56,10 @@ def run_apart(run: Run, folder: Path) -> Record:
         return found
     folder.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
+    checkpoint = folder / CHECKPOINT_NAME
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    if given is not None:
+        shutil.copytree(given, checkpoint / given.name)
     write_json(folder / SPEC_NAME, asdict(run))
     command = [sys.executable, "-m", "training.studies.measured_run", str(folder.resolve())]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -26,6 +26,7 @@ from transformers import (
 from training.bases import resolve
 from training.data import label_names, load_data
 from training.finetune import trainable_rows
+from training.layers import is_head
 from training.recipe import Recipe
 from training.tokenizers import load_tokenizer
 
@@ -61,7 +62,8 @@ def train_plain(
 ) -> tuple[list[bool], int, float, int]:
     """(which test rows in scope are right, steps, seconds of the loop, real tokens that it read).
 
-    pad: to `max_tokens`, else to the longest of a batch; frozen: the encoder stays as it is
+    pad: to `max_tokens`, else to the longest of a batch; frozen: only the head moves, a pooler with
+    it, as in our strategy `head`
     """
     base, splits = resolve(recipe.base), load_data(recipe)
     labels = label_names(splits["train"], recipe.out_of_scope)
@@ -69,7 +71,8 @@ def train_plain(
     set_seed(recipe.seed)
     model = AutoModelForSequenceClassification.from_pretrained(base.path, num_labels=len(labels))
     if frozen:
-        model.base_model.requires_grad_(False)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(is_head(model, name))
     rows = [row for row in trainable_rows(splits["train"], recipe) if row.labels[0] in labels]
     train = Texts(rows, labels, tokenizer, recipe.max_tokens, pad)
     test = Texts(

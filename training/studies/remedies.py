@@ -22,6 +22,7 @@ from training.data import load_data
 from training.evaluate import evaluate
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe
+from training.studies.finished import rows_digest
 from training.studies.study import Cell, Record, by_place, run_cells, summary
 
 SEED = 7
@@ -62,7 +63,7 @@ def measure_remedies(
     def look(checkpoint: Path) -> Record:
         return recalls(checkpoint, test, rare)
 
-    records = run_cells(cells, work, tell, look)
+    records = run_cells(cells, work, rows_digest(splits), tell, look)
     more = ("recall_of_rare", "recall_of_others")
     return {
         "data": recipe.data_attribution or recipe.name,

@@ -1,8 +1,9 @@
 """Many trainings that differ in a few keys, one after the other; what is finished is not run again.
 
-    records = run_cells(cells, Path("checkpoints/studies/curves"), tell=print)
+    records = run_cells(cells, Path("checkpoints/studies/curves"), rows_digest(splits), tell=print)
 
-Each cell's figures stay in `WORK/cells/NAME.json`; its weights are removed when they are scored.
+Each cell's figures stay in `WORK/cells/NAME.json`; its weights are removed when they are scored. A
+cell that was stopped begins anew and shares nothing with others, so that its seconds are all of it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import METRICS_NAME, write_json
+from training.checkpoint import METRICS_NAME
 from training.finetune import finetune
 from training.recipe import Recipe
+from training.studies.finished import kept, once
 from training.studies.spread import spread
 
 Record = dict[str, Any]
@@ -45,23 +48,24 @@ class Cell:
 def run_cells(
     cells: Sequence[Cell],
     work: Path,
+    rows: str,
     tell: Callable[[str], None] = lambda text: None,
     look: Callable[[Path], Record] = lambda checkpoint: {},
 ) -> list[Record]:
     """The record of every cell, in order.
 
-    look: more figures of a finished checkpoint, before it is removed
+    rows: the digest of the data, whose other rows make other cells; look: more figures of a
+    finished checkpoint, before it is removed
     """
-    (work / "cells").mkdir(parents=True, exist_ok=True)
     started, spent, left = time.monotonic(), 0.0, sum(cell.cost for cell in cells)
     records = []
     for number, cell in enumerate(cells, 1):
         path = work / "cells" / f"{cell.name}.json"
-        record = _read(path, cell.recipe)
+        made_of = {"recipe": cell.recipe.digest, "rows": rows}
         left -= cell.cost
+        record = kept(path, made_of)
         if record is None:
-            record = _run(cell, work, look)
-            write_json(path, record)
+            record = once(path, made_of, partial(_run, cell, work / "running" / cell.name, look))
             spent += cell.cost
             minutes = (time.monotonic() - started) / spent * left / 60
             tell(
@@ -72,25 +76,15 @@ def run_cells(
     return records
 
 
-def _read(path: Path, recipe: Recipe) -> Record | None:
-    """A finished cell; None where there is none, or one with other settings."""
-    if not path.is_file():
-        return None
-    found: Record = json.loads(path.read_text(encoding="utf-8"))
-    return found if found["recipe_digest"] == recipe.digest else None
-
-
-def _run(cell: Cell, work: Path, look: Callable[[Path], Record]) -> Record:
-    folder = work / "checkpoints" / f"{cell.name}-{cell.recipe.digest[:8]}"
-    if not (folder / METRICS_NAME).is_file():
-        finetune(cell.recipe, folder, progress=False, cache=work / "features")
+def _run(cell: Cell, folder: Path, look: Callable[[Path], Record]) -> Record:
+    shutil.rmtree(folder, ignore_errors=True)
+    finetune(cell.recipe, folder, progress=False)
     metrics = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
     test, train = metrics["test"], metrics["train"]
     record = {
         **cell.place,
         "strategy": cell.recipe.strategy,
         "options": cell.options,
-        "recipe_digest": cell.recipe.digest,
         "metric": test["metric"],
         "value": test["value"],
         "macro_f1": test["macro_f1"],

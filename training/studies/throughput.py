@@ -31,9 +31,17 @@ JOBS = ("fine-tuning", "feature extraction")
 
 
 def recipe_of(job: str, recipe: Recipe) -> Recipe:
-    """What we train: the recipe as it is, but for what a plain Trainer cannot do."""
-    strategy = "full" if job == "fine-tuning" else "head"
-    return replace(recipe, strategy=strategy, evaluations=1, out_of_scope_weight=0.0, patience=0)
+    """What we train: the recipe, but for what a plain Trainer does not have."""
+    return replace(
+        recipe,
+        strategy="full" if job == "fine-tuning" else "head",
+        head_learning_rate=Recipe.head_learning_rate,
+        pooling=Recipe.pooling,
+        dropout=Recipe.dropout,
+        evaluations=1,
+        out_of_scope_weight=0.0,
+        patience=0,
+    )
 
 
 def measure_throughput(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,11 +29,13 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     """Runs take place in this process, each once; returns those that took place."""
     ran: list[Run] = []
 
-    def run(run: Run, folder: Path) -> dict[str, Any]:
+    def run(run: Run, folder: Path, given: Path | None = None) -> dict[str, Any]:
         path = folder / "record.json"
         if not path.is_file():
             ran.append(run)
             folder.mkdir(parents=True, exist_ok=True)
+            if given is not None:
+                shutil.copytree(given, folder / "checkpoint" / given.name)
             path.write_text(json.dumps(measure(run, folder)), encoding="utf-8")
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
@@ -64,6 +67,18 @@ def test_a_run_has_a_process_of_its_own_and_is_kept(recipe: Recipe, tmp_path: Pa
     with pytest.raises(TransferError, match=r"A measured training failed: .*nowhere"):
         run_apart(Run("plain", asdict(replace(recipe, data="nowhere"))), tmp_path)
     assert not (tmp_path / "record.json").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_before_its_record_begins_anew(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    run = Run("transfer", asdict(recipe))
+    first = run_apart(run, tmp_path)
+    (tmp_path / "record.json").unlink()  # its checkpoint is finished
+    again = run_apart(run, tmp_path)
+    assert again["right"] == first["right"]
+    assert again["train_s"] > 0 and again["tokens_per_s"] > 0
 
 
 def test_every_way_of_training_cheaper_is_one_change_of_plain(recipe: Recipe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,10 @@ def test_ways_are_measured_side_by_side_and_once(
         assert len(row["new"]["values"]) == 2
     for seed in (7, 8):
         later = drawn(["billing", "returns", "shipping"], 1, seed)
-        known = read_description(tmp_path / str(seed) / "before").labels
+        (before,) = tmp_path.glob(f"*/{seed}/before")
+        known = read_description(before).labels
         assert sorted([*known, *later]) == ["billing", "returns", "shipping"]
-    assert not list(tmp_path.glob("*/*/checkpoint"))
+    assert not list(tmp_path.glob("*/*/*/checkpoint"))
 
     def never(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("trained twice")
@@ -48,6 +50,8 @@ def test_ways_are_measured_side_by_side_and_once(
     monkeypatch.setattr(module, "add_class", never)
     monkeypatch.setattr(module, "finetune", never)
     assert run_ways(recipe, 1, 2, tmp_path, TINY, progress=False) == record
+    with pytest.raises(AssertionError, match="trained twice"):  # of another recipe nothing is read
+        run_ways(replace(recipe, learning_rate=1e-5), 1, 2, tmp_path, TINY, progress=False)
 
 
 def test_so_many_classes_cannot_come_later(make_recipe: MakeRecipe, tmp_path: Path) -> None:

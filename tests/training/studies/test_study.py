@@ -10,9 +10,14 @@ from typing import Any
 
 import pytest
 
+from training.data import LabelledText
 from training.recipe import Recipe
+from training.strategies import cached
 from training.studies import study
+from training.studies.finished import rows_digest
 from training.studies.study import Cell, by_place, run_cells, summary
+
+ROWS = "digest of the rows"
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def test_finished_cells_are_not_run_again(
         assert (checkpoint / "model.safetensors").is_file()
         return {"more": 1.0}
 
-    records = run_cells(cells[:2], tmp_path, told.append, look)
+    records = run_cells(cells[:2], tmp_path, ROWS, told.append, look)
     assert [record["seed"] for record in records] == [7, 8]
     assert told[0].startswith("1/2 head-7: accuracy 0.") and "min left" in told[0]
     assert not any(path.exists() for path in looked)
@@ -52,13 +57,39 @@ def test_finished_cells_are_not_run_again(
         return plain(recipe, *arguments, **options)
 
     monkeypatch.setattr(study, "finetune", counting)
-    assert run_cells(cells, tmp_path, look=look)[:2] == records
+    assert run_cells(cells, tmp_path, ROWS, look=look)[:2] == records
     assert [recipe.strategy for recipe in ran] == ["prototypes", "prototypes"]
     changed = replace(cells[0], recipe=replace(cells[0].recipe, learning_rate=0.5))
-    run_cells([changed], tmp_path, look=look)
+    run_cells([changed], tmp_path, ROWS, look=look)
     assert ran[-1].learning_rate == 0.5
     kept = json.loads((tmp_path / "cells" / "head-7.json").read_text())
-    assert kept["recipe_digest"] == changed.recipe.digest and kept["more"] == 1.0
+    assert kept["made_of"] == {"recipe": changed.recipe.digest, "rows": ROWS}
+    assert kept["more"] == 1.0
+    run_cells([changed], tmp_path, "other rows", look=look)
+    assert len(ran) == 4
+
+
+def test_a_cell_that_was_stopped_begins_anew_and_shares_nothing(
+    cells: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its seconds are all of them: not those after a kill, nor without reading its texts."""
+    head, taught = cells[0], cells[2]
+    left = tmp_path / "running" / head.name
+    left.mkdir(parents=True)
+    (left / "metrics.json").write_text("{}")
+    read: list[Any] = []
+    plain = cached._kept
+
+    def counting(hidden: Any, kept: str) -> Any:
+        read.append(hidden)
+        return plain(hidden, kept)
+
+    monkeypatch.setattr(cached, "_kept", counting)
+    run_cells([head], tmp_path, ROWS)
+    texts = len(read)
+    run_cells([taught], tmp_path, ROWS)
+    assert len(read) > texts > 0
+    assert not list((tmp_path / "running").iterdir())
 
 
 def test_a_summary_is_over_the_seeds_of_a_place() -> None:
@@ -85,3 +116,10 @@ def test_a_summary_is_over_the_seeds_of_a_place() -> None:
     assert found["mean"] == pytest.approx(0.6)
     assert found["std"] == pytest.approx(0.1414, abs=1e-4)
     assert found["rare"] == pytest.approx(0.3)
+
+
+def test_other_rows_have_another_digest() -> None:
+    rows = {"train": [LabelledText("a", ("x",))], "test": [LabelledText("b", ("y",))]}
+    swapped = {"train": rows["test"], "test": rows["train"]}
+    assert rows_digest(rows) == rows_digest(dict(reversed(rows.items())))
+    assert len({rows_digest(rows), rows_digest(swapped), rows_digest({"train": []})}) == 3
