@@ -96,7 +96,9 @@ def show_metrics(options: argparse.Namespace, checkpoint: Path) -> None:
 
 
 def run_seeds(options: argparse.Namespace) -> None:
+    from commands.trials import shown
     from export.results import write_tables
+    from load_tests.environment import environment
     from training.recipe import load_recipe
     from training.studies.seeds import run_seeds
 
@@ -104,7 +106,11 @@ def run_seeds(options: argparse.Namespace) -> None:
     name = load_recipe(options.recipe, keys).name
     out = Path(own.get("out") or places.CHECKPOINTS / "seeds" / name)
     count = number("seeds", own.get("seeds", "3"))
-    entry = run_seeds(options.recipe, keys, count, out, progress=sys.stderr.isatty())
+    made = {
+        "command": f"transfer seeds {options.recipe} {shown(options.settings)}".strip(),
+        "environment": environment(),
+    }
+    entry = run_seeds(options.recipe, keys, count, out, progress=sys.stderr.isatty(), made=made)
     write_tables()
     lines = [
         f"{part}: {entry['metric']} {found['mean']:.4f}, std {found['std']:.4f}"

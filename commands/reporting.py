@@ -13,6 +13,8 @@ from commands.base import checkpoint_recipe, number, settings_of, show, verb
 from commands.building import measured
 from services.settings import Settings
 
+ONE_TRAINING = "the models that ship are of one training each"
+
 
 def add(verbs: Any) -> None:
     cards = verb(verbs, "cards", run_cards, "measure the adapters and write their cards anew")
@@ -94,24 +96,30 @@ def _published(settings: Sequence[str]) -> dict[str, Any]:
     from export.published import MODEL, measure_published
     from training.held_out import exam
     from training.recipe import load_recipe
+    from training.studies.spread import seeds_of
 
-    found = exam(load_recipe(MODEL, settings))
-    return measure_published(Settings.from_environment().lock, found.rows, found.out_of_scope)
+    recipe = load_recipe(MODEL, settings)
+    found = exam(recipe)
+    record = measure_published(Settings.from_environment().lock, found.rows, found.out_of_scope)
+    return {**record, **seeds_of([recipe.seed], ONE_TRAINING)}
 
 
 def _ways(settings: Sequence[str]) -> dict[str, Any]:
     from export.ways import compare_ways, find_loras
     from training.held_out import exam
+    from training.studies.spread import seeds_of
 
     own, keys = settings_of(settings, "checkpoint", "loras")
     checkpoint = Path(own.get("checkpoint") or places.CHECKPOINTS / "intent")
     loras = find_loras(Path(own["loras"])) if own.get("loras") else []
-    found = exam(checkpoint_recipe(checkpoint, keys))
+    recipe = checkpoint_recipe(checkpoint, keys)
+    found = exam(recipe)
 
     def advance(way: str) -> None:
         print(f"{way}: measured", file=sys.stderr)
 
-    return compare_ways(checkpoint, loras, places.WORK / "ways", found, advance=advance)
+    record = compare_ways(checkpoint, loras, places.WORK / "ways", found, advance=advance)
+    return {**record, **seeds_of([recipe.seed], ONE_TRAINING)}
 
 
 MEASURES: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from export.measure import in_threads
+from export.plot import Point, scatter
 from services.errors import UsageError
 from services.lock import read_lock
 from services.registry import variant_path
@@ -25,6 +26,7 @@ from services.runtime import Runtime, result_of
 from services.tasks.classify import Classify
 from training.bases import EMBEDDED, resolve
 from training.evaluate import Evaluation, run
+from training.studies.spread import why_fewer
 
 MODEL = "intent"
 VARIANTS = ("full", "full-int8", "distilled", "distilled-int8")
@@ -169,6 +171,24 @@ def table(record: Mapping[str, Any]) -> str:
         f"{record['texts_timed']} test texts, one at a time, all models taking turns at each text; "
         f"PyTorch with {bert['threads']} threads, ours with one. MB: graph and tokenizer. "
         f"{at.get('cpu', 'CPU unknown')}, {at.get('cores', '?')} cores, commit "
-        f"{at.get('commit', 'unknown')}.",
+        f"{at.get('commit', 'unknown')}.{why_fewer(record)}",
     ]
     return "\n".join(lines)
+
+
+def plot(record: Mapping[str, Any]) -> str:
+    """Accuracy over times as fast as BERT-base, as SVG; of theirs no interval is known."""
+    ours = [
+        Point(
+            1 / row["ratio_to_bert_base"],
+            *(row[key] for key in ("value", "ci_low", "ci_high", "name")),
+            "ours",
+        )
+        for row in record["variants"]
+    ]
+    theirs = [
+        Point(1 / row["ratio_to_bert_base"], *[row["value"]] * 3, row["name"], "published")
+        for row in record["published"]
+    ]
+    label = "times as fast as BERT-base, logarithmic"
+    return scatter([*ours, *theirs], "intent beside published models", label, "accuracy")

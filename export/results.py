@@ -20,12 +20,12 @@ from export.tables import (
     efficiency,
     forgetting,
     remedies,
+    seeds,
     throughput,
 )
 from services.errors import UsageError
 from services.settings import ROOT
 from training.checkpoint import write_json
-from training.studies import spread
 
 DOCUMENT = ROOT / "docs" / "results.md"
 FOLDER = ROOT / "docs" / "results"
@@ -43,13 +43,13 @@ class Result:
 
 
 RESULTS = {
-    "published": Result("clinc150-published.json", published.table),
+    "published": Result("clinc150-published.json", published.table, published.plot),
     "ways": Result("ways-to-ship.json", ways.table, ways.plot),
     "efficiency": Result("efficiency.json", efficiency.table, efficiency.plot),
     "throughput": Result("throughput.json", throughput.table, throughput.plot),
     "distillation": Result("distillation.json", distillation.table, distillation.plot),
     "add-class": Result("add-class.json", forgetting.table, forgetting.plot),
-    "seeds": Result("seeds.json", spread.table),
+    "seeds": Result("seeds.json", seeds.table, seeds.plot),
     "curves": Result("curves.json", curves.table, curves.plot),
     "imbalance": Result("imbalance.json", remedies.table, remedies.plot),
 }

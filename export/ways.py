@@ -23,6 +23,7 @@ from training.checkpoint import METRICS_NAME, read_description, task_of
 from training.evaluate import Evaluation, evaluate, paired_loss
 from training.held_out import Exam
 from training.models import TorchRunner, load_model
+from training.studies.spread import why_fewer
 
 RANKS = (8, 16, 32, 64, 96, 128)
 NEAR = 0.005  # a way is good enough when it loses less than that
@@ -135,7 +136,7 @@ def table(record: Mapping[str, Any]) -> str:
         f"`{record['model']}`, {record['ways'][0]['n']:,} test rows ({record['data']}), PyTorch "
         "fp32; losses are paired. `whole`: the checkpoint's own fp32 weights. `svd-R` and `int8` "
         "store its difference from the base; `lora-R` is another training, stored as PEFT does in "
-        f"fp32. {verdict(record)}",
+        f"fp32. {verdict(record)}{why_fewer(record)}",
     ]
     return "\n".join(lines)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export.dots import Dot, dots
+from training.studies.spread import why_fewer
 
 Entry = Mapping[str, Any]
 
@@ -28,7 +29,8 @@ def table(record: Entry) -> str:
         f"{'seed' if len(seeds) == 1 else 'means of the seeds'} {', '.join(map(str, seeds))}. "
         f"The recipe: {own}. Its teacher: dev {teacher['dev']:.4f}, test {teacher['test']:.4f}. "
         "Differences are paired by rows, with 95 % bootstrap intervals; the student without its "
-        f"teacher has the same layers of the base and as many steps. {verdict(record)}",
+        f"teacher has the same layers of the base and as many steps. {verdict(record)}"
+        f"{why_fewer(record)}",
     ]
     return "\n".join(lines)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export.plot import Point, scatter
+from training.studies.spread import why_fewer
 
 Record = Mapping[str, Any]
 
@@ -34,7 +35,8 @@ def table(record: Record) -> str:
         "memory the peak of the run's process, of which "
         f"{plain['before_mb']:,.0f} MB were there before it began. Differences are paired by "
         "test row. `cached features` trains the head alone; `distillation` trains a smaller "
-        "model, twice with the same teacher: the second time reads what that said the first time.",
+        "model, twice with the same teacher: the second time reads what that said the first time."
+        f"{why_fewer(record)}",
     ]
     return "\n".join(lines)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export.dots import Dot, dots
+from training.studies.spread import why_fewer
 
 Entry = Mapping[str, Any]
 
@@ -29,7 +30,7 @@ def table(record: Entry) -> str:
         f"{'means of the seeds' if several else 'seed'} {named}. lost: paired, with a 95 % "
         f"bootstrap interval{' (mean of the seeds)' if several else ''}. replay N: N training rows "
         "of each old class; distill: the old model's outputs on every text that is read. "
-        f"{verdict(record)}",
+        f"{verdict(record)}{why_fewer(record)}",
     ]
     return "\n".join(lines)
 

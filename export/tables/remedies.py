@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export.bars import Bar, bars
+from training.studies.spread import why_fewer
 
 Record = Mapping[str, Any]
 COLUMNS = ("recall_of_rare", "recall_of_others", "macro_f1")
@@ -25,7 +26,7 @@ def table(record: Record) -> str:
             f"| {row['way']} | {row['mean']:.4f} | {row['std']:.4f} | {row['macro_f1']:.4f} | "
             f"{row['recall_of_rare']:.4f} | {row['recall_of_others']:.4f} |"
         )
-    lines += ["", f"{_conditions(record)} {verdict(record)}"]
+    lines += ["", f"{_conditions(record)} {verdict(record)}{why_fewer(record)}"]
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export.plot import Point, scatter
+from training.studies.spread import why_fewer
 
 Record = Mapping[str, Any]
 

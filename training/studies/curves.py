@@ -21,13 +21,15 @@ from training.data import label_names, load_data
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe
 from training.studies.finished import rows_digest
+from training.studies.spread import ENOUGH
 from training.studies.study import Cell, Record, by_place, run_cells, summary
 
 ALL = 0  # examples a class
 SEED = 7
-ENOUGH = 3  # seeds
 SEEDS = {1: 3, 10: 3, 50: 2, ALL: 1}
-WHY_FEWER = "where a training takes minutes on two cores, and luck counts less than with few examples"
+WHY_FEWER = (
+    "where a training takes minutes on two cores, and luck counts less than with few examples"
+)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import numpy as np
 from training.evaluate import Evaluation, paired_loss
 from training.recipe import Recipe
 from training.studies.measured_run import CHECKPOINT_NAME, Record, Run, run_apart
+from training.studies.spread import seeds_of
 
 PLAIN = "plain"
 PLAIN_KEYS: dict[str, Any] = {
@@ -83,7 +84,7 @@ def measure_efficiency(
         }
         for name, runs in found.items()
     ]
-    return {"recipe": recipe.name, "seeds": list(seeds), "rows": rows}
+    return {"recipe": recipe.name, **seeds_of(seeds), "rows": rows}
 
 
 def told(name: str, seed: int, found: Record) -> str:

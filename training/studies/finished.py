@@ -1,6 +1,6 @@
 """A record that took a training, kept with what it was made of, and made again when that differs.
 
-    record = once(path, {"recipe": recipe.digest, "rows": rows_digest(splits)}, train)
+record = once(path, {"recipe": recipe.digest, "rows": rows_digest(splits)}, train)
 """
 
 from __future__ import annotations

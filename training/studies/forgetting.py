@@ -24,7 +24,7 @@ from training.data import Splits, digest, label_names, load_data
 from training.finetune import finetune
 from training.recipe import Recipe
 from training.studies.finished import rows_digest
-from training.studies.spread import spread
+from training.studies.spread import seeds_of, spread
 
 REPORT_NAME = "report.json"
 NEVER = 100.0  # points that may be lost: here nothing is refused
@@ -142,7 +142,7 @@ def _record(
         "data": recipe.data_attribution or Path(recipe.data).name,
         "old_classes": classes - new,
         "new_classes": new,
-        "seeds": list(seeds),
+        **seeds_of(seeds),
         "rows": [_row(way, reports) for way, reports in found],
     }
 

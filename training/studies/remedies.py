@@ -23,6 +23,7 @@ from training.evaluate import evaluate
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe
 from training.studies.finished import rows_digest
+from training.studies.spread import seeds_of
 from training.studies.study import Cell, Record, by_place, run_cells, summary
 
 SEED = 7
@@ -74,7 +75,7 @@ def measure_remedies(
         "rare": len(rare),
         "rows_of_rare": sorted({counts[label] for label in rare}),
         "rows_of_others": sorted({n for label, n in counts.items() if label not in rare}),
-        "seeds": [SEED + i for i in range(seeds)],
+        **seeds_of([SEED + i for i in range(seeds)]),
         "strategy": recipe.strategy,
         "rows": [
             {"way": way, **summary(found, more)}

@@ -4,22 +4,27 @@
 
 Trains `intent` and, where there is a recipe `intent-distilled`, its student and the student without
 its teacher, for each seed into `checkpoints/seeds/intent/SEED/{full,distilled}`. What is finished
-there is not trained again, and what was stopped goes on. The rows are drawn by one seed for all.
+there is not trained again, what other settings made is refused, and what was stopped goes on. The
+rows are drawn by one seed for all.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from services.errors import UsageError
 from training.checkpoint import METRICS_NAME, write_json
 from training.distill import distill
 from training.finetune import finetune
 from training.recipe import RECIPES, Recipe, load_recipe
-from training.studies.spread import PARTS, RESULTS, read_spreads, spread
+from training.studies.spread import PARTS, RESULTS, read_spreads, seeds_of, spread
+
+RECIPE_NAME = "recipe.yaml"
 
 
 def run_seeds(
@@ -29,10 +34,13 @@ def run_seeds(
     out: Path,
     results: Path = RESULTS,
     progress: bool = True,
+    made: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train all seeds below `out` and write the model's entry of `results`; returns it.
 
-    name: a preset or a file; overrides: recipe keys, for the student's recipe too
+    name: a preset or a file; overrides: recipe keys, for the student's recipe too; made: how and
+    where, for the entry
+    Raises UsageError for a finished training of other settings.
     """
     recipe = load_recipe(name, overrides)
     student = student_recipe(name, overrides)
@@ -40,30 +48,26 @@ def run_seeds(
     scores: dict[str, list[float]] = {part: [] for part in PARTS}
     metric = ""
     for seed in seeds:
-        full = _once(out / str(seed) / "full", lambda f, s=seed: _train(recipe, s, f, progress))
+        mine = _seeded(recipe, seed)
+        full = _once(out / str(seed) / "full", mine, partial(finetune, mine, progress=progress))
         metric = full["test"]["metric"]
         scores["full"].append(full["test"]["value"])
         if student is not None:
-            teacher = out / str(seed) / "full"
-            taught = _once(
-                out / str(seed) / "distilled",
-                lambda f, s=seed, t=teacher: distill(_seeded(student, s), t, f, progress),
-            )
+            small, teacher = _seeded(student, seed), out / str(seed) / "full"
+            teach = partial(distill, small, teacher, progress=progress)
+            taught = _once(out / str(seed) / "distilled", small, teach)
             scores["distilled"].append(taught["test"]["value"])
             scores["control"].append(taught["distillation"]["without_teacher"]["value"])
     entry = {
+        **(made or {}),
         "metric": metric,
-        "seeds": seeds,
+        **seeds_of(seeds),
         "data_seed": _seeded(recipe, seeds[0]).rows_seed,
         "parts": {part: spread(values) for part, values in scores.items() if values},
     }
     results.parent.mkdir(parents=True, exist_ok=True)
     write_json(results, {**read_spreads(results), recipe.name: entry})
     return entry
-
-
-def _train(recipe: Recipe, seed: int, folder: Path, progress: bool) -> Path:
-    return finetune(_seeded(recipe, seed), folder, progress)
 
 
 def _seeded(recipe: Recipe, seed: int) -> Recipe:
@@ -81,9 +85,15 @@ def student_recipe(name: str, overrides: Sequence[str]) -> Recipe | None:
     return load_recipe(found, keys) if found.is_file() else None
 
 
-def _once(folder: Path, make: Any) -> dict[str, Any]:
+def _once(folder: Path, recipe: Recipe, make: Callable[[Path], Any]) -> dict[str, Any]:
     """The metrics of the checkpoint in `folder`, which is made unless it is finished."""
     if not (folder / METRICS_NAME).is_file():
         make(folder)
+    found = load_recipe(folder / RECIPE_NAME)
+    if (found.digest, Path(found.data).name) != (recipe.digest, Path(recipe.data).name):
+        raise UsageError(
+            f"{folder} holds a training of another recipe or other data.",
+            "Remove it, or name another folder with `out=`.",
+        )
     metrics: dict[str, Any] = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
     return metrics

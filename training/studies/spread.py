@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+ENOUGH = 3  # seeds, that a figure does not rest on luck
+WHY_FEWER = "a training takes minutes on two cores, and intervals are over the test rows"
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "seeds.json"
 PARTS = ("full", "distilled", "control")
 
@@ -20,6 +22,17 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     """mean, and the sample's standard deviation (0 for one value)."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.fmean(values), "std": deviation, "values": list(values)}
+
+
+def seeds_of(seeds: Sequence[int], why_fewer: str = WHY_FEWER) -> dict[str, Any]:
+    """What a record says of its seeds: which, and why they are fewer than three."""
+    return {"seeds": list(seeds), "why_fewer_seeds": why_fewer if len(seeds) < ENOUGH else ""}
+
+
+def why_fewer(record: Mapping[str, Any]) -> str:
+    """A sentence under a table; empty where the seeds are enough."""
+    why = record.get("why_fewer_seeds")
+    return f" Fewer than {ENOUGH} seeds: {why}." if why else ""
 
 
 def read_spreads(path: Path = RESULTS) -> dict[str, Any]:
@@ -39,25 +52,3 @@ def spread_of(model: str, role: str, path: Path = RESULTS) -> dict[str, Any] | N
     if role != "distilled":
         parts.pop("control", None)
     return {"seeds": entry["seeds"], "metric": entry["metric"], "parts": parts}
-
-
-def table(spreads: Mapping[str, Any]) -> str:
-    """One line for each model and part, as Markdown."""
-    lines = ["| model | part | metric | mean | std | seeds |", "|---|---|---|---:|---:|---|"]
-    for model, entry in sorted(spreads.items()):
-        for part in PARTS:
-            if found := entry["parts"].get(part):
-                seeds = ", ".join(
-                    f"{seed}: {value:.4f}"
-                    for seed, value in zip(entry["seeds"], found["values"], strict=True)
-                )
-                lines.append(
-                    f"| {model} | {part} | {entry['metric']} | {found['mean']:.4f} | "
-                    f"{found['std']:.4f} | {seeds} |"
-                )
-    lines += [
-        "",
-        "Test scores of trainings that differ in their seed alone: the rows are the same. std: of "
-        "the sample. control: the student without its teacher.",
-    ]
-    return "\n".join(lines)

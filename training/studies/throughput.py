@@ -20,6 +20,7 @@ from typing import Any
 from training.recipe import Recipe
 from training.studies.efficiency import paired_difference, run_once, seeded
 from training.studies.measured_run import Record, Run
+from training.studies.spread import seeds_of
 
 OURS = "transfer"
 WAYS: dict[str, dict[str, bool] | None] = {
@@ -66,7 +67,7 @@ def measure_throughput(
     return {
         "recipe": recipe.name,
         "epochs": recipe.epochs,
-        "seeds": list(seeds),
+        **seeds_of(seeds),
         "rows": rows,
     }
 

@@ -28,7 +28,7 @@ from training.evaluate import Evaluation, evaluate, paired_loss
 from training.held_out import dev_rows
 from training.models import TorchRunner, count_parameters
 from training.recipe import Recipe
-from training.studies.spread import spread
+from training.studies.spread import seeds_of, spread
 from training.unlabelled import DERIVED
 
 CELL_NAME = "cell.json"
@@ -310,7 +310,7 @@ def collect(run: _Run) -> Entry:
         "metric": teacher["metric"],
         "data": recipe.data_attribution or Path(recipe.data).name,
         "n": {split: teacher[split]["n"] for split in ("dev", "test")},
-        "seeds": run.seeds,
+        **seeds_of(run.seeds),
         "recipe": {factor: own_value(factor, recipe) for factor in FACTORS},
         "teacher": {split: teacher[split]["value"] for split in ("dev", "test")},
         "rows": rows,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from services.errors import UsageError
 from tests.training.tiny_data import recipe_of
 from training.recipe import load_recipe
 from training.studies import seeds as seeds_module
@@ -46,13 +47,15 @@ def test_teacher_student_and_control_are_trained_with_each_seed(
     assert weights[0] != weights[1]
     assert read(results) == {"tags": entry}
 
-    def never(*arguments: Any) -> None:
+    def never(*arguments: Any, **options: Any) -> None:
         raise AssertionError("trained twice")
 
     monkeypatch.setattr(seeds_module, "finetune", never)
     monkeypatch.setattr(seeds_module, "distill", never)
     results.write_text(json.dumps({"other": {}}), encoding="utf-8")
     assert run_seeds(str(recipes), ["seed=3"], 2, out, results, progress=False) == entry
+    with pytest.raises(UsageError, match="holds a training of another recipe"):
+        run_seeds(str(recipes), ["seed=3", "epochs=9"], 2, out, results, progress=False)
     assert read(results) == {"other": {}, "tags": entry}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.studies.spread import read_spreads, spread, spread_of, table
+from training.studies.spread import read_spreads, seeds_of, spread, spread_of, why_fewer
 
 ENTRY = {
     "metric": "accuracy",
@@ -48,7 +48,7 @@ def test_what_was_not_measured_is_not_shown(path: Path, tmp_path: Path) -> None:
     assert read_spreads(tmp_path / "nothing.json") == {}
 
 
-def test_the_table_has_a_line_for_each_part(path: Path) -> None:
-    lines = table(read_spreads(path)).splitlines()
-    assert [line.split(" | ")[1] for line in lines[2:5]] == ["full", "distilled", "control"]
-    assert lines[4].endswith("| 0.9300 | 0.0030 | 7: 0.9270, 8: 0.9300, 9: 0.9330 |")
+def test_fewer_seeds_than_three_need_a_reason() -> None:
+    assert seeds_of([7, 8, 9]) == {"seeds": [7, 8, 9], "why_fewer_seeds": ""}
+    assert why_fewer(seeds_of([7, 8, 9])) == ""
+    assert why_fewer(seeds_of([7], "one ships")) == " Fewer than 3 seeds: one ships."
