@@ -4,8 +4,8 @@
     python -m load_tests.peers                         # the figures of docs/results/peers.md
     python -m load_tests.peers --only classify,qa      # parts; the others keep their last figures
 
-Exit codes: 0 measured, 1 a measurement failed (or, with --check, a target was missed), 2 wrong
-usage, wrk missing among it.
+A peer that is not installed is left out and named. Exit codes: 0 measured, 1 a part failed (or,
+with --check, a target was missed), 2 wrong usage, wrk missing among it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from load_tests.environment import busy_before, environment
+from load_tests.modules import LoadError
 from load_tests.peers import (
     classify,
     footprint,
@@ -107,15 +108,25 @@ def _unknown(option: str, chosen: Sequence[str], known: Sequence[str]) -> list[s
 
 
 def run(plan: Plan, parts: Sequence[str], out: Path, command: str) -> dict[str, Any]:
-    """Measure the parts one after the other; each is written as soon as it is there."""
+    """Measure the parts one after the other; each is written as soon as it is there.
+
+    A part that fails is told and does not keep the others from being measured; then TransferError
+    is raised with the parts that failed.
+    """
     version = require_wrk() and wrk_version()
     progress = Progress(len(parts))
     record: dict[str, Any] = {}
+    failed: dict[str, str] = {}
     for name in parts:
         progress.step(name)
         validity = busy_before()
         began = datetime.now(UTC).isoformat(timespec="seconds")
-        measured = PARTS[name](plan, lambda words: print(f"  {words}", file=sys.stderr))
+        try:
+            measured = PARTS[name](plan, lambda words: print(f"  {words}", file=sys.stderr))
+        except TransferError as error:
+            failed[name] = f"{error.message} {error.hint}".strip()
+            print(f"  {name} failed: {failed[name]}", file=sys.stderr)
+            continue
         about = environment()
         about["versions"]["wrk"] = version
         about |= {"measured": began, "command": command, "validity": validity}
@@ -124,6 +135,9 @@ def run(plan: Plan, parts: Sequence[str], out: Path, command: str) -> dict[str, 
         record = report.merged(out, {name: {"environment": about, **measured}})
         report.write(record, out)
     progress.close(f"done: {out}")
+    if failed:
+        told = " ".join(f"{name}: {why}" for name, why in failed.items())
+        raise LoadError(f"{len(failed)} of {len(parts)} parts failed. {told}", f"Measured: {out}")
     return record
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from load_tests.modules import LoadError
 from load_tests.peers import servers
+from load_tests.peers.absent import absent
 from load_tests.peers.figures import Target, at_least, figure
 from load_tests.peers.plan import Plan
 from load_tests.peers.rounds import best, interleaved, ratios
@@ -57,10 +58,11 @@ def measure(plan: Plan, say: Say) -> Row:
         say("classify: start the servers")
         worker = stack.enter_context(Worker("load_tests.peers.ceiling"))
         server = stack.enter_context(servers.ours(plan.variants))
-        peers = []
+        peers, left_out = [], absent("FastAPI + ONNX Runtime", "fastapi", "uvicorn")
         if WITH_PEERS in plan.variants:
             folder = published[f"intent/{WITH_PEERS}"].folder
-            for start in (servers.fastapi, servers.bentoml, servers.quiet_bentoml):
+            batching = (servers.bentoml, servers.quiet_bentoml)
+            for start in batching if left_out else (servers.fastapi, *batching):
                 for intra_op in sorted({1, usable_cores()}):
                     peers.append(stack.enter_context(start(folder, intra_op)))
         figures: list[Row] = []
@@ -73,7 +75,12 @@ def measure(plan: Plan, say: Say) -> Row:
                 detail = compare(plan, variant, words, targets, worker, say)
                 figures += figures_of(detail)
                 details.append(detail)
-    return {"figures": figures, "details": details, "artifacts": artifacts(published.values())}
+    return {
+        "figures": figures,
+        "details": details,
+        "artifacts": artifacts(published.values()),
+        "left_out": [left_out] if left_out else [],
+    }
 
 
 def compare(

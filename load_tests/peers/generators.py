@@ -83,6 +83,8 @@ def ctranslate2_int8(folder: Path, intra_threads: int = THREADS) -> Write:
             max_decoding_length=new_tokens,
             length_penalty=1.0,
             max_input_length=0,
+            # A batch stays with one translator: without this, two of them would use one core.
+            max_batch_size=-(-len(sources) * intra_threads // THREADS),
         )
         return [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
 

@@ -109,7 +109,7 @@ def _note(name: str, part: Row) -> str:
         f"- `{name}`: {at.get('measured')}, {at.get('cores', '?')} cores"
         f" ({at.get('cpu', 'unknown CPU')}; {flags}), {plan['rounds']} rounds of"
         f" {plan['seconds']} s, commit {at.get('commit', 'unknown')}, `{at.get('command')}`."
-        f"{disturbed} {versions}."
+        f"{disturbed} {versions}.{''.join(f' {why}.' for why in part.get('left_out', []))}"
     )
 
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from load_tests.peers.absent import absent
 from load_tests.peers.figures import Target, at_least, figure
 from load_tests.peers.plan import Plan
 from load_tests.peers.rounds import best, interleaved, ratios
@@ -43,10 +44,10 @@ def measure(plan: Plan, say: Say) -> Row:
             f"--seq2seq names {plan.seq2seq}; expected the folder of a BART-shaped checkpoint.",
             "Give a folder with config.json, weights and tokenizer.",
         )
-    folders: dict[str, Path] = {
-        "transformers": plan.seq2seq,
-        **{f"{CTRANSLATE2}, {split}": plan.seq2seq for split in SPLITS},
-    }
+    folders: dict[str, Path] = {TRANSFORMERS: plan.seq2seq}
+    left_out = absent("CTranslate2", "ctranslate2")
+    if not left_out:
+        folders |= {f"{CTRANSLATE2}, {split}": plan.seq2seq for split in SPLITS}
     if plan.seq2seq_onnx:
         folders |= {f"{OURS}, {split}": plan.seq2seq_onnx for split in SPLITS}
     documents = [body["text"] for body in sample_items("summarize", "", limit=DOCUMENTS)]
@@ -75,7 +76,8 @@ def measure(plan: Plan, say: Say) -> Row:
     artifacts = {plan.seq2seq.name: _hashes(plan.seq2seq)}
     if plan.seq2seq_onnx:
         artifacts[plan.seq2seq_onnx.name] = _hashes(plan.seq2seq_onnx)
-    return {"figures": figures, "details": details, "artifacts": artifacts}
+    told = [left_out] if left_out else []
+    return {"figures": figures, "details": details, "artifacts": artifacts, "left_out": told}
 
 
 def _observe(
@@ -123,6 +125,8 @@ def figures_of(detail: Row) -> list[Row]:
         rows.append(figure(ours, own[chosen], "tokens/s", how=how))
     for prefix, (words, target) in TARGETS.items():
         found = {name: values for name, values in rates.items() if name.startswith(prefix)}
+        if not found:
+            continue
         name = best(found)
         rows.append(figure(f"{words}, {place}", found[name], "tokens/s", how=name))
         if own:

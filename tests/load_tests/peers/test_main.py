@@ -9,12 +9,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from load_tests.peers.__main__ import main, parser, parts_of, plan_of
-from load_tests.peers.plan import QUICK, THOROUGH
+from load_tests.modules import LoadError
+from load_tests.peers import __main__ as main_module
+from load_tests.peers.__main__ import main, parser, parts_of, plan_of, run
+from load_tests.peers.absent import INSTALL, absent
+from load_tests.peers.plan import QUICK, THOROUGH, Plan
 from load_tests.server import ROOT
 from services.errors import UsageError
 from tests.services import tiny
@@ -74,6 +78,32 @@ def test_who_watches_a_server_imports_nothing_that_it_could_share_with_it() -> N
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_part_that_fails_does_not_keep_the_others_from_being_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(plan: Plan, say: Any) -> dict[str, Any]:
+        raise LoadError("Nothing answers.", "Start it.")
+
+    def works(plan: Plan, say: Any) -> dict[str, Any]:
+        return {"figures": [], "artifacts": {}, "left_out": ["X is left out"]}
+
+    monkeypatch.setattr(main_module, "PARTS", {"qa": fails, "long": works})
+    monkeypatch.setattr(main_module, "require_wrk", lambda: True)
+    monkeypatch.setattr(main_module, "wrk_version", lambda: "1")
+    out = tmp_path / "peers.json"
+    with pytest.raises(LoadError, match=r"1 of 2 parts failed\. qa: Nothing answers\. Start it\."):
+        run(QUICK, ["qa", "long"], out, "a test")
+    assert list(json.loads(out.read_text())["parts"]) == ["long"]
+    assert "X is left out." in out.with_suffix(".md").read_text()
+
+
+def test_a_peer_that_is_not_installed_is_named() -> None:
+    assert absent("FastAPI", "json") == ""
+    assert absent("FastAPI", "json", "not_a_package") == (
+        f"FastAPI is left out: not_a_package is not installed; {INSTALL}"
+    )
 
 
 @pytest.fixture(scope="module")
