@@ -3,5 +3,5 @@
     python -m load_tests.peers --quick
 
 Every comparison is taken side by side in one run, its phases interleaved, on cores that are shared
-with the load generator. How to run it: `docs/peers.md`. The figures: `docs/results/peers.md`.
+with the load generator. How to run it: `docs/peers.md`.
 """
