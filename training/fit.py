@@ -362,6 +362,7 @@ def training_arguments(
         eval_steps=every,
         save_steps=every,
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,  # or patience would count anew
         load_best_model_at_end=True,
         metric_for_best_model="score",
         greater_is_better=True,
