@@ -19,7 +19,7 @@ def add(verbs: Any) -> None:
     more.add_argument("settings", nargs="*", metavar="key=value", help="out=DIR, any key")
     more.add_argument("--data", required=True, help="rows of the new classes: text and label")
     more.add_argument(
-        "--method", default="distill", help="distill, replay, or head (new layers alone)"
+        "--method", default="distill", help="distill, replay, or head (the head alone)"
     )
     more.add_argument("--replay", type=int, default=10, help="rows of each old class; -1: all")
     more.add_argument("--old", default="", help="where the old rows lie, if not as trained")

@@ -5,7 +5,8 @@
     replay   everything moves, on the new rows and some rows of each old class
     distill  the same, and the old model says what of the old classes it sees in every text
              (learning without forgetting, Li & Hoiem 2016)
-    head     only the new layers move, on the same rows
+    head     only the head moves, on the same rows: the whole classifier, old classes and new, and
+             a pooler
 
 The new checkpoint brings along the rows that it learned from and is judged on, in `OUT/data`, so
 that it can be exported, distilled, and given the next class. One that lost more of the old classes

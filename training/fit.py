@@ -30,6 +30,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from services.errors import UsageError
 from training.energy import EnergyMeter, energy_of
 from training.features import Feature, collate
+from training.hidden_states import HIDDEN, LastHidden
 from training.imbalance import BalancedLengths, label_counts, label_weights, row_shares
 from training.losses import distillation_loss, hidden_loss, task_loss
 from training.models import device_of, model_inputs, unwrapped
@@ -38,7 +39,7 @@ from training.rates import RatesOfRecipe
 from training.recipe import Recipe
 from training.record import Fit
 from training.relations import PARTS, LastProjections, relation_loss
-from training.teacher import HIDDEN, Taught
+from training.teacher import Taught
 from training.unfreezing import Unfreeze
 from training.watching import watch
 
@@ -125,6 +126,8 @@ class TaskTrainer(RatesOfRecipe, Trainer):
         self.distilling = distilling
         self.features = features
         self.label_weights = self._label_weights()
+        wants_hidden = distilling and recipe.hidden_weight > 0
+        self.hidden = LastHidden(self.model) if wants_hidden else None
         wants_relations = distilling and recipe.relation_weight > 0
         self.projections = LastProjections(self.model) if wants_relations else None
         self.model_accepts_loss_kwargs = False  # our losses are means over the batch
@@ -140,8 +143,7 @@ class TaskTrainer(RatesOfRecipe, Trainer):
         names = [
             name for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch
         ]
-        wants_hidden = self.distilling and recipe.hidden_weight > 0
-        outputs = model(**{name: batch[name] for name in names}, output_hidden_states=wants_hidden)
+        outputs = model(**{name: batch[name] for name in names})
         loss = task_loss(
             recipe.kind,
             outputs,
@@ -155,9 +157,11 @@ class TaskTrainer(RatesOfRecipe, Trainer):
             return loss
         soft = distillation_loss(recipe.kind, outputs, batch, recipe.temperature)
         loss = recipe.alpha * soft + (1 - recipe.alpha) * loss
-        if wants_hidden:
-            distance = hidden_loss(outputs.hidden_states[-1], batch[f"teacher_{HIDDEN}"], batch)
-            loss = loss + recipe.hidden_weight * distance
+        if self.hidden is not None:
+            ours = self.hidden.parts[HIDDEN]
+            loss = loss + recipe.hidden_weight * hidden_loss(
+                ours, batch[f"teacher_{HIDDEN}"], batch
+            )
         if self.projections is not None:
             theirs = {part: batch[f"teacher_{part}"] for part in PARTS}
             heads = unwrapped(self.model).config.num_attention_heads
@@ -220,8 +224,9 @@ def fit(
         callbacks=callbacks(recipe),
     )
     trained = train(trainer, recipe, out, sum(len(feature.window) for feature in features))
-    if trainer.projections is not None:
-        trainer.projections.close()
+    for kept in (trainer.hidden, trainer.projections):
+        if kept is not None:
+            kept.close()
     return trained
 
 
@@ -362,6 +367,7 @@ def training_arguments(
         eval_steps=every,
         save_steps=every,
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=True,  # or patience would count anew
         load_best_model_at_end=True,
         metric_for_best_model="score",
         greater_is_better=True,

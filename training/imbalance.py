@@ -78,10 +78,11 @@ def several_labels_loss(
 ) -> Tensor:
     """Binary cross-entropy, mean over rows and labels.
 
-    logits, targets: (rows, labels); weights: (labels,) of the rows that have the label
+    logits, targets: (rows, labels); weights: (labels,) of rows that have the label and of rows
+    that do not
     """
     losses = functional.binary_cross_entropy_with_logits(
-        logits, targets, pos_weight=weights, reduction="none"
+        logits, targets, weight=weights, reduction="none"
     )
     if focal_gamma:
         scores = torch.sigmoid(logits)

@@ -27,15 +27,19 @@ def head_names(model: Any) -> list[str]:
     return [*names, "pooler"] if pooled else names
 
 
-def is_head(model: Any, name: str) -> bool:
-    """Whether the parameter `name` is part of the head: a pooler is, the tied output layer is not.
-
-    A pooler stands between the encoder and the classifier, and is new or for another task.
-    """
+def is_new(model: Any, name: str) -> bool:
+    """Whether no base brings the parameter `name` along; the tied output layer is the base's."""
     if model.base_model is model:  # T5: encoder and decoder with nothing on top
         return False
-    prefix = f"{model.base_model_prefix}."
-    return not name.startswith(prefix) or name.startswith(f"{prefix}pooler.")
+    return not name.startswith(f"{model.base_model_prefix}.")
+
+
+def is_head(model: Any, name: str) -> bool:
+    """Whether the parameter `name` is part of the head: new, or of the base's pooler.
+
+    A pooler stands between the encoder and the classifier, and was learned for another task.
+    """
+    return is_new(model, name) or name.startswith(f"{model.base_model_prefix}.pooler.")
 
 
 def layer_groups(model: Any) -> list[list[str]]:

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from training.layers import layer_groups
+from training.layers import is_new, layer_groups
 from training.models import unwrapped
 from training.recipe import Recipe
 
 DISCRIMINATIVE = ("discriminative", "gradual")
+WRAPPING = "base_model.model."  # what PEFT puts before the names of the model inside
 SLANTED = "slanted_triangular"
 SLANTED_LOWEST = 32  # the highest rate is that many times the lowest; Howard & Ruder's `ratio`
 
@@ -24,24 +25,24 @@ SLANTED_LOWEST = 32  # the highest rate is that many times the lowest; Howard & 
 def learning_rates(model: Any, recipe: Recipe) -> dict[str, float]:
     """Name -> rate at its peak, of every parameter that may move.
 
-    The head learns at `head_learning_rate` (0: like the layer below it); with discriminative rates
-    each layer learns `layer_decay` times slower than the one above it.
+    New layers learn at `head_learning_rate` (0: like the layer below them), a pooler that the base
+    brings along does not; with discriminative rates each layer learns `layer_decay` times slower
+    than the one above it.
     """
-    moving = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if recipe.strategy in DISCRIMINATIVE:
-        return {name: rate for name, rate in _by_layers(model, recipe).items() if name in moving}
     plain = unwrapped(model)
-    prefix = f"{plain.base_model_prefix}."
-    head_rate = recipe.head_learning_rate or recipe.learning_rate
-    return {
-        name: recipe.learning_rate if prefix in name or plain.base_model is plain else head_rate
-        for name in moving
-    }
+    below = _by_layers(plain, recipe) if recipe.strategy in DISCRIMINATIVE else {}
+    new = recipe.head_learning_rate or recipe.learning_rate
+    rates = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            own = name.removeprefix(WRAPPING)
+            rates[name] = new if is_new(plain, own) else below.get(own, recipe.learning_rate)
+    return rates
 
 
 def _by_layers(model: Any, recipe: Recipe) -> dict[str, float]:
-    *layers, head = layer_groups(model)
-    rates = dict.fromkeys(head, recipe.head_learning_rate or recipe.learning_rate)
+    *layers, _ = layer_groups(model)
+    rates: dict[str, float] = {}
     for below, names in enumerate(reversed(layers)):
         rates |= dict.fromkeys(names, recipe.learning_rate / recipe.layer_decay**below)
     return rates

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from services.windows import Window
 from training.features import Feature
-from training.models import TorchRunner, unwrapped
+from training.hidden_states import HIDDEN, LastHidden
+from training.models import TorchRunner
 from training.relations import PARTS, LastProjections
 
-HIDDEN = "hidden"
 CERTAIN = 1e-6  # a mean probability stays that far from 0 and 1
 
 
@@ -128,14 +128,9 @@ def teacher_outputs(
         windows = [feature.window for feature in features]
         outputs = TorchRunner(teacher, kind, pad_id, bf16=bf16)(windows)
         if hidden:
-            hidden_states = _hidden(teacher, windows, pad_id, bf16)
-            for output, states in zip(outputs, hidden_states, strict=True):
-                output[HIDDEN] = states
+            _add(outputs, LastHidden(teacher), (HIDDEN,), teacher, windows, pad_id, bf16)
         if relations:
-            for output, parts in zip(
-                outputs, _projections(teacher, windows, pad_id, bf16), strict=True
-            ):
-                output.update(parts)
+            _add(outputs, LastProjections(teacher), PARTS, teacher, windows, pad_id, bf16)
         for name in outputs[0]:
             _write(cache, name, [output[name] for output in outputs])
         (cache / "done").touch()
@@ -148,22 +143,13 @@ def _write(cache: Path, name: str, arrays: Sequence[NDArray[Any]]) -> None:
     np.save(cache / f"{name}.npy", np.concatenate(arrays).astype(np.float16))
 
 
-def _hidden(
-    teacher: nn.Module, windows: Sequence[Window], pad_id: int, bf16: bool
-) -> list[NDArray[Any]]:
-    """(tokens, width) last hidden state of each window."""
-    runner = TorchRunner(teacher, "zero-shot", pad_id, bf16=bf16)
-    runner.model = unwrapped(teacher).base_model
-    return [output["last_hidden_state"].astype(np.float16) for output in runner(windows)]
+class _Watched(nn.Module):
+    """A model whose outputs are what was kept of its forward pass."""
 
-
-class _Projecting(nn.Module):
-    """A model whose outputs are the queries, keys and values of its last layer."""
-
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, kept: LastHidden | LastProjections) -> None:
         super().__init__()
-        self.model = unwrapped(model).base_model
-        self.kept = LastProjections(self.model)
+        self.model = model
+        self.kept = kept
         self.train(model.training)
 
     def forward(self, **inputs: Tensor) -> SimpleNamespace:
@@ -171,18 +157,24 @@ class _Projecting(nn.Module):
         return SimpleNamespace(**self.kept.parts)
 
 
-def _projections(
-    teacher: nn.Module, windows: Sequence[Window], pad_id: int, bf16: bool
-) -> list[dict[str, NDArray[Any]]]:
-    """(tokens, width) each of each window, in half precision: they are the larger part by far."""
+def _add(
+    outputs: Sequence[dict[str, NDArray[Any]]],
+    kept: LastHidden | LastProjections,
+    parts: tuple[str, ...],
+    teacher: nn.Module,
+    windows: Sequence[Window],
+    pad_id: int,
+    bf16: bool,
+) -> None:
+    """Put the parts of each window, (tokens, width) each, beside what the teacher says of it.
+
+    In half precision: they are the larger part by far.
+    """
     runner = TorchRunner(teacher, "zero-shot", pad_id, bf16=bf16)
-    projecting = _Projecting(teacher)
-    runner.model, runner.outputs = projecting, PARTS
-    outputs = runner(windows)
-    projecting.kept.close()
-    return [
-        {part: array.astype(np.float16) for part, array in output.items()} for output in outputs
-    ]
+    runner.model, runner.outputs = _Watched(teacher, kept), parts
+    for output, found in zip(outputs, runner(windows), strict=True):
+        output.update({part: array.astype(np.float16) for part, array in found.items()})
+    kept.close()
 
 
 def _key(

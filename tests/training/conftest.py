@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from services.windows import TextTokenizer
+from tests import tiny_families
 from tests.training import tiny_data
 from training.finetune import finetune
 from training.recipe import Recipe
@@ -25,6 +26,19 @@ def bases(
     tiny_bert: Path, tiny_distilbert: Path, tiny_bart: Path, tiny_t5: Path
 ) -> dict[str, Path]:
     return {"bert": tiny_bert, "distilbert": tiny_distilbert, "bart": tiny_bart, "t5": tiny_t5}
+
+
+@pytest.fixture(scope="session")
+def families(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """`bases` and an encoder or decoder of each other family, of 2 layers."""
+    others = {
+        "roberta": tiny_families.save_roberta,
+        "deberta": tiny_families.save_deberta,
+        "modernbert": tiny_families.save_modernbert,
+        "gpt2": tiny_families.save_gpt2,
+    }
+    made = {name: save(tmp_path_factory.mktemp(f"tiny-{name}")) for name, save in others.items()}
+    return {**bases, **made}
 
 
 @pytest.fixture(scope="session")

@@ -127,6 +127,29 @@ def test_a_kill_after_the_last_step_costs_no_further_step(
     assert metrics(resumed)["train"]["steps"] == 4
 
 
+@pytest.mark.parametrize("changes", [{}, {"strategy": "gradual"}], ids=str)
+def test_patience_counts_on_after_a_kill(
+    changes: dict[str, Any],
+    make_recipe: MakeRecipe,
+    tmp_path: Path,
+    kill_at: Callable[[int], None],
+) -> None:
+    """Nothing is learned: the first scoring, of step 2, stays the best, and patience ends at 8."""
+    recipe = make_recipe(
+        "highlights", max_steps=20, evaluations=10, patience=3, learning_rate=1e-9, **changes
+    )
+    whole = finetune(recipe, tmp_path / "whole", progress=False)
+    kill_at(7)
+    with pytest.raises(Killed):
+        finetune(recipe, tmp_path / "killed", progress=False)
+    kill_at(0)
+    resumed = finetune(recipe, tmp_path / "killed", progress=False)
+    assert same(resumed, whole)
+    ours, theirs = metrics(resumed)["train"], metrics(whole)["train"]
+    assert (ours["steps"], ours["resumed_step"], theirs["steps"]) == (8, 6, 8)
+    assert ours["dev_history"] == theirs["dev_history"]
+
+
 def test_a_step_that_was_killed_while_it_was_written_is_not_read(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) is None
     for step, complete in ((2, True), (10, True), (12, False)):

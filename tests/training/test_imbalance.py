@@ -81,6 +81,24 @@ def test_weights_are_those_of_torch() -> None:
     assert one_label_loss(LOGITS, TARGETS, weights).item() == pytest.approx(expected.item())
 
 
+def test_of_several_labels_a_weight_is_of_rows_with_the_label_and_without() -> None:
+    weights = torch.tensor([0.5, 1.0, 1.5])
+    truth = (LOGITS > 0.3).float()
+    columns = [several_labels_loss(LOGITS[:, [i]], truth[:, [i]]) for i in range(3)]
+    expected = (weights * torch.stack(columns)).mean()
+    assert several_labels_loss(LOGITS, truth, weights).item() == pytest.approx(expected.item())
+
+
+def test_a_frequent_label_is_not_taught_to_be_absent() -> None:
+    """Where the loss is least, a label's probability is its share of the rows, weighted or not."""
+    truth = torch.tensor([[1.0, 0.0]] * 9 + [[0.0, 1.0]])
+    weights = torch.tensor(label_weights("balanced", truth.sum(dim=0).numpy()))
+    logits = torch.logit(truth.mean(dim=0)).clone().requires_grad_()
+    several_labels_loss(logits.expand(10, 2), truth, weights).backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max().item() < 1e-6
+
+
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
 def test_focal_loss_is_that_of_its_paper(gamma: float) -> None:
     """FL = -(1 - p)**gamma log p, mean over rows."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.training.strategies.test_freezing import FAMILIES
 from training.bases import resolve
 from training.checkpoint import describe, task_of
 from training.data import load_data
@@ -22,6 +23,7 @@ from training.strategies import apply_strategy
 from training.strategies.job import Job, fit_steps
 
 MakeRecipe = Callable[..., Recipe]
+NEW = ("classifier", "pre_classifier", "classification_head", "head", "pooler", "score")
 FIRST = 1e-3  # the rate of what is named, in these tests
 
 
@@ -139,6 +141,39 @@ def test_new_layers_may_learn_faster_than_pretrained_ones(tiny_bert: Path) -> No
     assert rates["classifier.bias"] == (1e-3, 0.0)
     assert {rate for name, rate in rates.items() if name.startswith("bert.")} == {(1e-4, 0.0)}
     assert len(rates) == len(names)
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")  # PEFT mends it for GPT-2's own layers
+@pytest.mark.parametrize("strategy", ["full", "lora"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_new_layers_have_their_rate_in_every_family(
+    family: str, strategy: str, families: dict[str, Path]
+) -> None:
+    kind = "sequence-classification"
+    recipe = Recipe(
+        name="x", kind=kind, strategy=strategy, learning_rate=1e-4, head_learning_rate=1e-2
+    )
+    model = load_model(kind, families[family], ["a", "b"])
+    head = {name for name, _ in model.named_parameters() if name.split(".")[0] in NEW}
+    rates = {
+        name.removeprefix("base_model.model.").replace(".modules_to_save.default", ""): rate
+        for name, rate in learning_rates(apply_strategy(model, recipe), recipe).items()
+    }
+    assert {name for name, rate in rates.items() if rate == 1e-2} == head
+    assert {rate for name, rate in rates.items() if name not in head} == {1e-4}
+
+
+@pytest.mark.parametrize("strategy", ["full", "lora", "discriminative"])
+def test_a_pooler_that_the_base_brings_along_learns_like_the_base(
+    strategy: str, tiny_bert: Path
+) -> None:
+    kind = "sequence-classification"
+    recipe = Recipe(
+        name="x", kind=kind, strategy=strategy, learning_rate=1e-4, head_learning_rate=1e-2
+    )
+    model = apply_strategy(load_model(kind, tiny_bert, ["a", "b"]), recipe)
+    rates = learning_rates(model, recipe)
+    assert {rate for name, rate in rates.items() if ".pooler." in name} == {1e-4}
 
 
 @pytest.mark.parametrize("name", ["bart", "t5"])

@@ -16,9 +16,10 @@ from services.windows import TextTokenizer
 from training import teacher as module
 from training.data import LabelledText, Question
 from training.features import Feature, features
+from training.hidden_states import HIDDEN
 from training.models import TorchRunner, load_model
 from training.relations import PARTS, LastProjections
-from training.teacher import HIDDEN, Ensemble, Joined, Taught, teacher_outputs
+from training.teacher import Ensemble, Joined, Taught, teacher_outputs
 
 TEXTS = ["the red lamp", "water", "a key on the front of the machine"]
 NEAR = 2e-3  # kept as float16

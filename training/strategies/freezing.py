@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
 from peft import LoraConfig, TaskType, get_peft_model
 
 from services.errors import UsageError
@@ -79,11 +80,15 @@ def reinit_top(model: Any, recipe: Recipe) -> Any:
     """
     _refuse_too_many("reinit_layers", recipe.reinit_layers, model)
     groups = layer_groups(model)
-    fresh = {name for names in groups[-1 - recipe.reinit_layers :] for name in names}
-    for path, module in model.named_modules():
-        own = [f"{path}.{name}" for name, _ in module.named_parameters(recurse=False)]
-        if own and set(own) <= fresh:
-            model._init_weights(module)
+    anew = {name for names in groups[-1 - recipe.reinit_layers :] for name in names}
+    output = model.get_output_embeddings()  # untied, as FLAN-T5's, it is no part of the last layer
+    learned = set(output.parameters()) if output is not None else set()
+    # Of a whole model: ModernBERT and T5 draw the parts of a layer by what they are for.
+    fresh = dict(type(model)(copy.deepcopy(model.config)).named_parameters())
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in anew and parameter not in learned:
+                parameter.copy_(fresh[name])
     return full(model, recipe)
 
 

@@ -11,10 +11,12 @@ import torch
 
 import training.recipe
 from services.errors import UsageError
+from training.layers import layer_groups
 from training.models import load_model, unwrapped
 from training.recipe import Recipe
 from training.strategies import STRATEGIES, apply_strategy, head_names
 
+FAMILIES = ["bert", "distilbert", "roberta", "deberta", "modernbert", "gpt2", "bart", "t5"]
 KINDS = ["sequence-classification", "question-answering", "sentence-extraction"]
 IDS = torch.randint(5, 900, (4, 9), generator=torch.Generator().manual_seed(3))
 
@@ -95,6 +97,38 @@ def test_reinit_top_draws_the_last_layers_anew_and_moves_all(
             new = any(part in name for part in (*fresh, "pooler", "classifier", "qa_outputs"))
             assert torch.equal(ours[name], tensor) is not new, name
     assert moved(model) == {n for n, _ in model.named_parameters() if ".embeddings." not in n}
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        *((family, KINDS[0]) for family in FAMILIES),
+        *((family, "seq2seq") for family in ("bart", "t5")),
+    ],
+)
+def test_reinit_top_draws_as_the_family_is_drawn(
+    family: str, kind: str, families: dict[str, Path]
+) -> None:
+    """All of the last layer and of the head is new and about 0; nothing below them is."""
+    model = load(families[family], kind)
+    with torch.no_grad():  # as if pretraining had taken them far from where they began
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    learned = {name: p.detach().clone() for name, p in model.named_parameters()}
+    *_, top, head = layer_groups(model)
+    model = apply_strategy(model, recipe(kind, "reinit_top", freeze_embeddings=False))
+    now = dict(model.named_parameters())
+    drawn = {name for name in now if not torch.equal(now[name], learned[name])}
+    assert drawn == {*top, *head}
+    assert all(float(now[name].detach().mean().abs()) < 0.5 for name in top if now[name].ndim == 2)
+
+
+def test_reinit_top_keeps_an_output_layer_that_is_not_tied(tiny_t5: Path) -> None:
+    """FLAN-T5's lies behind the last layer, and no layer brings it along."""
+    model = load_model("seq2seq", tiny_t5, tie_word_embeddings=False)
+    learned = model.lm_head.weight.detach().clone()
+    model = apply_strategy(model, recipe("seq2seq", "reinit_top", freeze_embeddings=False))
+    assert torch.equal(model.lm_head.weight, learned)
 
 
 @pytest.mark.parametrize(
