@@ -6,6 +6,7 @@ Keeps its state in `OUT/steps` and goes on from the last checkpoint there when i
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -346,6 +347,8 @@ def training_arguments(
     per_epoch = max(1, math.ceil(windows / at_once))
     steps = recipe.max_steps or math.ceil(per_epoch * recipe.epochs)
     every = max(1, math.ceil(steps / recipe.evaluations))
+    # transformers leaves the precision of one training there, and the next one would have it too.
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
     return make(
         output_dir=str(folder),
         per_device_train_batch_size=recipe.batch_size,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +286,13 @@ def test_nothing_is_printed_to_stdout(
 
 
 # Arguments and order
+
+
+def test_a_training_in_bf16_leaves_the_next_one_its_own_precision(tmp_path: Path) -> None:
+    recipe = Recipe("tags", "sequence-classification")
+    for bf16, precision in ((True, "bf16"), (False, "no")):
+        training_arguments(replace(recipe, bf16=bf16), tmp_path, 100, progress=False)
+        assert os.environ["ACCELERATE_MIXED_PRECISION"] == precision
 
 
 @pytest.mark.parametrize(

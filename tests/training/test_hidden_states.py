@@ -36,10 +36,7 @@ def test_the_distance_to_itself_is_0(
     pooling: str,
     families: dict[str, Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Where a training in bf16 leaves it, later ones of the process are in bf16 too.
-    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     base = families[family]
     plainly = {"name": "x", "kind": KIND, "batch_size": 4, "max_steps": 1, "evaluations": 1}
     recipe = Recipe(**plainly, pooling=pooling, dropout=0.0, hidden_weight=1.0)
