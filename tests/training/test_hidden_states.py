@@ -36,6 +36,7 @@ def test_the_distance_to_itself_is_0(
     pooling: str,
     families: dict[str, Path],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     base = families[family]
     plainly = {"name": "x", "kind": KIND, "batch_size": 4, "max_steps": 1, "evaluations": 1}
