@@ -5,7 +5,7 @@
 The student is built from chosen layers of the teacher and learns its softened outputs (Hinton et
 al. 2015); of several teachers (`teacher=A,B`) from the first one's layers and their mean outputs.
 The control has the same shape, the same layers of the *base*, the same steps and seed, and labels
-alone; `metrics.json` holds both and says which won.
+alone; `metrics.json` holds both and says which won, where the test rows tell.
 """
 
 from __future__ import annotations

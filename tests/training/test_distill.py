@@ -18,7 +18,7 @@ from services.manifest import sha256_of
 from tests.training.tiny_data import tickets, write_jsonl
 from training import distill as module
 from training import teacher as teacher_module
-from training.checkpoint import read_description
+from training.checkpoint import read_description, verdict
 from training.distill import distill, distilled_dev_score
 from training.finetune import finetune
 from training.recipe import Recipe
@@ -87,7 +87,7 @@ def test_teacher_student_and_control_stand_side_by_side(
     gain = record["gain_over_without_teacher"]
     assert gain["value"] == pytest.approx(found["test"]["value"] - plain["value"])
     assert gain["ci_low"] <= gain["value"] <= gain["ci_high"]
-    assert record["distillation_won"] is (found["test"]["value"] > plain["value"])
+    assert record["verdict"] == verdict(gain)
     assert (record["hidden_weight"], record["student_layers"]) == (0.5, [0, 3])
 
 
@@ -108,7 +108,7 @@ def test_without_a_control_no_claim_is_made(
     out = distill(recipe, teachers("intent", "bert"), tmp_path / "out", False, control=False)
     record = metrics(out)["distillation"]
     assert record["teacher"]["n"] == metrics(out)["test"]["n"]
-    assert "distillation_won" not in record and "without_teacher" not in record
+    assert "verdict" not in record and "without_teacher" not in record
     assert not (out / "without-teacher").exists()
 
 
