@@ -285,7 +285,7 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     checked: dict[str, Any] = {}
     for key in (key for key in values if key in known):
         try:
-            checked[key] = msgspec.convert(values[key], hints()[key], strict=False)
+            checked[key] = msgspec.convert(values[key], key_types()[key], strict=False)
         except msgspec.ValidationError as error:
             faults.append(f"{key}: {values[key]!r} does not fit ({error})")
     faults += wrong_values(checked, _defaults())
@@ -321,7 +321,7 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 @cache
-def hints() -> dict[str, Any]:
+def key_types() -> dict[str, Any]:
     """The type of each key."""
     return get_type_hints(Recipe)
 

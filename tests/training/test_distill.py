@@ -226,16 +226,18 @@ def test_the_relation_loss_moves_a_student(
     assert not torch.equal(weights[0][name], weights[1][name])
 
 
+@pytest.mark.parametrize("pooling", ["", "mean"])
 def test_the_dev_score_of_a_student_is_that_of_its_checkpoint(
-    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+    pooling: str, teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    recipe = make_recipe("intent", student_layers=[0, 2], max_steps=4)
-    teacher = teachers("intent", "bert")
-    score = distilled_dev_score(recipe, teacher, tmp_path / "trials" / "1")
+    """It pools as its teacher, whatever the recipe says."""
+    recipe = make_recipe("intent", student_layers=[0, 2], max_steps=4, pooling=pooling)
+    teacher, trial = teachers("intent", "bert"), tmp_path / "trial"
+    score = distilled_dev_score(recipe, teacher, trial, tmp_path / "teacher")
     out = distill(recipe, teacher, tmp_path / "out", False, control=False)
     assert score == metrics(out)["train"]["dev_best"]
-    assert (tmp_path / "trials" / "teacher").is_dir()
-    assert not (tmp_path / "trials" / "1" / "metrics.json").exists()
+    assert (tmp_path / "teacher").is_dir()
+    assert not (trial / "metrics.json").exists()
 
 
 # What is refused
