@@ -12,6 +12,11 @@ from commands import places
 from commands.base import number, settings_of, show, tell, verb
 from commands.trials import folders_of
 
+VERDICTS = {
+    "won": "distillation won",
+    "lost": "distillation lost",
+    "undecided": "these rows do not tell whether distillation helped",
+}
 WATCHED = ("report_to", "country")  # of the run, not of the recipe
 
 
@@ -88,10 +93,8 @@ def show_metrics(options: argparse.Namespace, checkpoint: Path) -> None:
         f"{train['wall_time_s']:.0f} s, {train['tokens_per_s']} tokens/s",
     ]
     if plain := metrics.get("distillation", {}).get("without_teacher"):
-        won = (
-            "distillation won" if metrics["distillation"]["distillation_won"] else "it did not win"
-        )
-        lines.append(f"the same student without its teacher: {plain['value']:.4f} ({won})")
+        said = VERDICTS[metrics["distillation"]["verdict"]]
+        lines.append(f"the same student without its teacher: {plain['value']:.4f} ({said})")
     show(options, {"checkpoint": str(checkpoint), **metrics}, "\n".join(lines))
 
 

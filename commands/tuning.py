@@ -9,6 +9,7 @@ from typing import Any
 
 from commands import places
 from commands.base import number, settings_of, show, verb
+from commands.trials import folders_of
 
 
 def add(verbs: Any) -> None:
@@ -18,7 +19,7 @@ def add(verbs: Any) -> None:
         "settings",
         nargs="*",
         metavar="key=value",
-        help="trials=20, search='{KEY: [LOW, HIGH]}', out=DIR, data=PATH, any key",
+        help="trials=20, search='{KEY: [LOW, HIGH]}', teacher=DIR[,DIR], out=DIR, any key",
     )
 
 
@@ -27,18 +28,23 @@ def run_tune(options: argparse.Namespace) -> None:
     from training.search.space import read_space
     from training.search.tune import BEST_NAME, RECORD_NAME, tune
 
-    own, keys = settings_of(options.settings, "trials", "search", "out")
+    own, keys = settings_of(options.settings, "trials", "search", "teacher", "out")
     recipe = load_recipe(options.recipe, keys)
-    space = read_space(own.get("search", ""))
+    teachers = folders_of(own.get("teacher", ""))
+    space = read_space(own.get("search", ""), recipe, bool(teachers))
     trials = number("trials", own.get("trials", "20"))
-    out = Path(own.get("out") or places.CHECKPOINTS / f"{recipe.name}-tuned")
-    found = tune(recipe, space, trials, out, sys.stderr.isatty())
+    name = f"{recipe.name}-distilled" if teachers else recipe.name
+    out = Path(own.get("out") or places.CHECKPOINTS / f"{name}-tuned")
+    found = tune(recipe, space, trials, out, sys.stderr.isatty(), teachers)
     best = {key: found["best"][key] for key in found["searched"]}
     lines = [
         f"{found['trials']} trials, {found['pruned']} of them pruned",
         f"dev {found['best']['dev']:.4f}",
         *(f"  {key}: {value}" for key, value in best.items()),
-        f"test {found['test']['metric']} {found['test']['value']:.4f}, which chose nothing",
-        f"{out / RECORD_NAME}; go on with `transfer train {out / BEST_NAME}.yaml`",
     ]
+    if tested := found.get("test"):
+        lines.append(f"test {tested['metric']} {tested['value']:.4f}, which chose nothing")
+    train, given = ("distill", f" teacher={own['teacher']}") if teachers else ("train", "")
+    go_on = f"transfer {train} {out / BEST_NAME}.yaml{given}"
+    lines.append(f"{out / RECORD_NAME}; go on with `{go_on}`")
     show(options, found, "\n".join(lines))

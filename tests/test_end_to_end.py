@@ -88,8 +88,7 @@ def test_every_step_left_its_record(shop: Shop) -> None:
     for model in JOBS:
         metrics = json.loads((shop.folder / f"{model}-distilled" / "metrics.json").read_text())
         plain = metrics["distillation"]["without_teacher"]
-        won = metrics["test"]["value"] > plain["value"]
-        assert metrics["distillation"]["distillation_won"] == won
+        assert metrics["distillation"]["verdict"] in ("won", "lost", "undecided")
         assert plain["steps"] == metrics["train"]["steps"] == 6
 
 

@@ -274,10 +274,15 @@ def test_nothing_built_is_tracked():
     assert "variants.lock.json" not in folders
 
 
-def test_every_adapter_is_whole_and_has_its_card():
+def test_every_adapter_is_whole_and_its_card_says_what_was_measured():
     from export.adapter import read_card, read_record
+    from export.card import card_text
+    from training.checkpoint import read_description
 
     for record in sorted((ROOT / "adapters").glob("*/*/adapter.json")):
-        read_record(record.parent)
-        assert read_card(record.parent)["quality"]["fp32"]["n"] > 0
-        assert (record.parent / "README.md").read_text().startswith("# ")
+        adapter = record.parent
+        read_record(adapter)
+        card = read_card(adapter)
+        assert card["quality"]["fp32"]["n"] > 0
+        shown = (adapter / "README.md").read_text(encoding="utf-8")
+        assert shown == card_text(adapter, read_description(adapter), card), adapter

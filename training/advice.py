@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.recipe import OF_ONE_LABEL, Recipe
+from training.recipe import Recipe
+from training.recipe_checks import OF_ONE_LABEL
 
 CURVES = Path(__file__).parent.parent / "docs" / "results" / "curves.json"
 WORTH_SAYING = 0.02  # of the metric; and more than the seeds' spread

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -220,8 +221,15 @@ def comparison(
         trained = json.loads((out / CONTROL / FIT_NAME).read_text(encoding="utf-8"))
         record["without_teacher"] = {**plain.record(), **trained}
         record["gain_over_without_teacher"] = {"value": gain, "ci_low": low, "ci_high": high}
-        record["distillation_won"] = gain > 0
+        record["verdict"] = verdict(record["gain_over_without_teacher"])
     return record
+
+
+def verdict(gain: Mapping[str, float]) -> str:
+    """What a gain says: "won", "lost", or "undecided" where its 95 % interval holds 0."""
+    if gain["ci_low"] > 0:
+        return "won"
+    return "lost" if gain["ci_high"] < 0 else "undecided"
 
 
 def base_of(description: Description) -> Base:

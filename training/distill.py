@@ -5,7 +5,7 @@
 The student is built from chosen layers of the teacher and learns its softened outputs (Hinton et
 al. 2015); of several teachers (`teacher=A,B`) from the first one's layers and their mean outputs.
 The control has the same shape, the same layers of the *base*, the same steps and seed, and labels
-alone; `metrics.json` holds both and says which won.
+alone; `metrics.json` holds both and says which won, where the test rows tell.
 """
 
 from __future__ import annotations
@@ -100,8 +100,7 @@ def distill(
     refuse_finished(out)
     refuse_several("transfer distill")
     folders = _folders(teachers)
-    # The teacher's strategy may be another; a student moves whole, and pools as its teacher does.
-    recipe = replace(recipe, strategy="full", pooling=read_description(folders[0]).pooling)
+    recipe = as_student(recipe, folders[0])
     if recipe.kind == "seq2seq":
         from training.seq2seq import distill_seq2seq
 
@@ -132,20 +131,32 @@ def distill(
     )
 
 
-def distilled_dev_score(recipe: Recipe, teachers: Path | Sequence[Path], out: Path) -> float:
+def distilled_dev_score(
+    recipe: Recipe,
+    teachers: Path | Sequence[Path],
+    out: Path,
+    cache: Path,
+    progress: bool = False,
+) -> float:
     """The best dev score of a student of `recipe`: what a search for its settings goes by.
 
-    No control, no test rows. The teacher's outputs are kept beside `out`, for all trials of one
-    folder; in `out` lie the steps, from which a stopped trial goes on.
+    No control, no test rows. cache: the teacher's outputs, for all trials; in `out` lie the steps,
+    from which a stopped trial goes on.
     """
-    recipe = replace(recipe, strategy="full")
-    lesson = prepare(recipe, _folders(teachers), out.parent / TEACHER)
-    return teach(lesson, recipe, out, progress=False)[1].best_dev
+    folders = _folders(teachers)
+    recipe = as_student(recipe, folders[0])
+    lesson = prepare(recipe, folders, cache)
+    return teach(lesson, recipe, out, progress)[1].best_dev
+
+
+def as_student(recipe: Recipe, teacher: Path) -> Recipe:
+    """A student moves whole, whatever strategy is named, and pools as its teacher does."""
+    return replace(recipe, strategy="full", pooling=read_description(teacher).pooling)
 
 
 def prepare(recipe: Recipe, teachers: Sequence[Path], cache: Path) -> Lesson:
     """Rows, windows and what the teachers say of them, which is kept in `cache`."""
-    parent = _common_parent(recipe, teachers)
+    parent = common_parent(recipe, teachers)
     splits = load_data(recipe)
     _refuse_new_labels(splits, parent, recipe)
     identities = [sha256_of(folder / WEIGHTS) for folder in teachers]
@@ -249,8 +260,13 @@ def _folders(teachers: Path | Sequence[Path]) -> list[Path]:
     return [teachers] if isinstance(teachers, Path) else list(teachers)
 
 
-def _common_parent(recipe: Recipe, teachers: Sequence[Path]) -> Description:
+def common_parent(recipe: Recipe, teachers: Sequence[Path]) -> Description:
     """The first teacher; raises UsageError where one does not fit the recipe or the others."""
+    if recipe.kind == "seq2seq":
+        raise UsageError(
+            f"Recipe {recipe.name} is for seq2seq, which learns from written summaries.",
+            "Only students that learn from softened outputs are tried and searched.",
+        )
     descriptions = [read_description(folder) for folder in teachers]
     for description, folder in zip(descriptions, teachers, strict=True):
         _refuse_misfit(recipe, description, folder)

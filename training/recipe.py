@@ -11,70 +11,18 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import yaml
 
 from services.errors import UsageError
+from training.recipe_checks import wrong_values
 
 RECIPES = Path(__file__).parent / "recipes"
-KINDS = ("sequence-classification", "question-answering", "sentence-extraction", "seq2seq")
-DERIVATIONS = ("", "principal-sentences")
-STRATEGIES = (
-    *("head", "full", "lora", "scratch"),
-    *("last_n", "gradual", "discriminative", "reinit_top", "two_stage"),
-    *("prototypes", "contrastive"),
-)
-OF_ONE_LABEL = ("prototypes", "contrastive")  # strategies that tell classes apart by distances
-WITH_A_HEAD = ("head", "two_stage")
-ATTENTIONS = ("", "eager", "sdpa")
-CROSS_ATTENTIONS = ("copied", "random")
-CHOICES = {
-    "kind": KINDS,
-    "derive": DERIVATIONS,
-    "strategy": STRATEGIES,
-    "attention": ATTENTIONS,
-    "cross_attention": CROSS_ATTENTIONS,
-    "pooling": ("", "mean"),
-    "schedule": ("", "linear", "slanted_triangular"),
-    "class_weights": ("", "balanced", "effective"),
-    "sampling": ("", "balanced"),
-}
-LEAST_WINDOW = 16  # tokens; below it special tokens and overlap leave no room for text
-LEAST = {
-    "batch_size": 1,
-    "accumulate": 1,
-    "evaluations": 1,
-    "lora_r": 1,
-    "lora_alpha": 1,
-    "max_tokens": 1,
-    "max_target_tokens": 1,
-    "summary_sentences": 0,
-    "max_steps": 0,
-    "patience": 0,
-    "stride": 0,
-    "train_rows": 0,
-    "dev_rows": 0,
-    "test_rows": 0,
-    "weight_decay": 0,
-    "hidden_weight": 0,
-    "relation_weight": 0,
-    "out_of_scope_weight": 0,
-    "examples_per_class": 0,
-    "focal_gamma": 0,
-    "last_layers": 1,
-    "layer_decay": 1,
-    "reinit_layers": 1,
-}
-SHARES = (
-    *("alpha", "dropout", "label_smoothing", "lora_dropout", "null_ratio", "warmup_ratio"),
-    "unfreeze_ratio",
-)
-ABOVE_ZERO = ("epochs", "head_epochs", "learning_rate", "temperature")
-OF_CLASSIFIERS = ("class_weights", "examples_per_class", "focal_gamma", "pooling", "sampling")
 # Younger than some checkpoints: where they are not set, their digest stays as it was.
 YOUNGER = (
     *("extra_data", "derive", "relation_weight", "unlabelled", "group_by_length"),
@@ -146,6 +94,7 @@ class Recipe:
         can bear more than pretrained ones
     schedule: of the rates: linear, slanted_triangular (empty: linear; slanted for the strategies
         that were published with it); both rise over warmup_ratio first
+    label_smoothing: of one label per text, and of the tokens that seq2seq writes
     class_weights: balanced: labels count by the inverse of how frequent they are; effective: by
         that of their effective number of rows (Cui et al. 2019); see `training.imbalance`
     focal_gamma: rows count less the surer the model is of them (Lin et al. 2017: 2; 0: all alike)
@@ -163,7 +112,7 @@ class Recipe:
     student_layers: distill: the teacher's layers that the student is built from (the decoder's
         for seq2seq)
     temperature, alpha: distill: soft targets at that temperature count alpha, the labels 1 - alpha
-        (Hinton et al. 2015)
+        (Hinton et al. 2015); sentence-extraction and seq2seq have no temperature
     hidden_weight: distill: weight of the distance between the last hidden states
     relation_weight: distill: weight of the distance between the relations of queries, keys and
         values in the last layer (Wang et al. 2021)
@@ -336,15 +285,20 @@ def parse_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     checked: dict[str, Any] = {}
     for key in (key for key in values if key in known):
         try:
-            checked[key] = msgspec.convert(values[key], _hint(key), strict=False)
+            checked[key] = msgspec.convert(values[key], key_types()[key], strict=False)
         except msgspec.ValidationError as error:
             faults.append(f"{key}: {values[key]!r} does not fit ({error})")
-    faults += _wrong_choices(checked)
+    faults += wrong_values(checked, _defaults())
     if faults:
         raise UsageError(
             f"{origin}: " + "; ".join(faults) + ".", "See training/recipe.py for all keys."
         )
     return Recipe(**checked)
+
+
+def changed(recipe: Recipe, changes: Mapping[str, Any], origin: str) -> Recipe:
+    """`recipe` with `changes`, held to the same checks as a file; raises UsageError."""
+    return parse_recipe({**asdict(recipe), **changes}, origin)
 
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -366,89 +320,17 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return {**(_read(path.parent / str(parent), (*seen, path)) if parent else {}), **values}
 
 
-def _hint(key: str) -> Any:
-    import typing
+@cache
+def key_types() -> dict[str, Any]:
+    """The type of each key."""
+    return get_type_hints(Recipe)
 
-    return typing.get_type_hints(Recipe)[key]
+
+def _defaults() -> dict[str, Any]:
+    """Of the keys that have a plain one."""
+    return {item.name: item.default for item in fields(Recipe) if item.default is not MISSING}
 
 
 def _unknown_key(key: Any, known: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(str(key), known, n=1)
     return f"unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
-
-
-def _wrong_choices(values: Mapping[str, Any]) -> list[str]:
-    faults = []
-    for key, choices in CHOICES.items():
-        if key in values and values[key] not in choices:
-            named = ", ".join(filter(None, choices))
-            faults.append(f"{key} is {values[key]!r}; expected one of {named}")
-    for key, least in LEAST.items():
-        if key in values and values[key] < least:
-            faults.append(f"{key} is {values[key]}; expected at least {least}")
-    for key in ABOVE_ZERO:
-        if key in values and not values[key] > 0:
-            faults.append(f"{key} is {values[key]}; expected more than 0")
-    for key in SHARES:
-        if values.get(key) is not None and not 0.0 <= values[key] <= 1.0:
-            faults.append(f"{key} is {values[key]}; expected 0 to 1")
-    return faults + _wrong_together(values)
-
-
-def _wrong_for_kind(values: Mapping[str, Any]) -> list[str]:
-    """What only classifiers have, in other kinds; and strategies that know texts by distances."""
-    faults = []
-    kind, strategy = values.get("kind"), values.get("strategy")
-    classifier = kind == "sequence-classification"
-    for key in OF_CLASSIFIERS:
-        if values.get(key) and not classifier:
-            faults.append(f"{key} is for sequence-classification; kind is {kind!r}")
-    if strategy in OF_ONE_LABEL and not classifier:
-        faults.append(f"strategy {strategy} is for sequence-classification; kind is {kind!r}")
-    elif strategy in OF_ONE_LABEL:
-        if values.get("multi_label"):
-            faults.append(f"strategy {strategy} goes with one label per text, not multi_label")
-        if values.get("pooling") != "mean":
-            faults.append(f"strategy {strategy} compares mean embeddings: set `pooling=mean`")
-    if values.get("focal_gamma") and values.get("label_smoothing"):
-        faults.append("focal_gamma does not go with label_smoothing, which calls sure rows wrong")
-    return faults
-
-
-def _wrong_together(values: Mapping[str, Any]) -> list[str]:
-    """Settings that are right alone but not with each other; defaults count."""
-    faults = []
-    seq2seq = values.get("kind") == "seq2seq"
-    stride = values.get("stride", Recipe.stride)
-    max_tokens = values.get("max_tokens", Recipe.max_tokens)
-    if not seq2seq and max_tokens < LEAST_WINDOW:
-        faults.append(f"max_tokens is {max_tokens}; expected at least {LEAST_WINDOW}")
-    elif not seq2seq and stride * 2 > max_tokens:
-        faults.append(f"stride is {stride}; expected at most half of max_tokens ({max_tokens})")
-    strategy = values.get("strategy")
-    if seq2seq and strategy in WITH_A_HEAD:
-        faults.append(f"strategy is {strategy!r}; seq2seq has no new head, expected full or lora")
-    faults += _wrong_for_kind(values)
-    for key in ("start", "decoder_layers", "new_tokens"):
-        if values.get(key) and strategy == "lora":
-            faults.append(f"{key} does not go with lora: its adapter would not fit over the base")
-    for key in ("decoder_layers", "new_tokens"):
-        if values.get(key) and not seq2seq:
-            faults.append(f"{key} is for seq2seq; kind is {values.get('kind')!r}")
-    if values.get("start") and strategy == "scratch":
-        faults.append("start does not go with scratch, which begins with random weights")
-    if values.get("multi_label") and values.get("out_of_scope"):
-        faults.append("out_of_scope goes with one label per text; with multi_label leave it out")
-    if values.get("out_of_scope_weight") and not values.get("out_of_scope"):
-        faults.append(
-            "out_of_scope_weight needs out_of_scope: the label of the rows that it is for"
-        )
-    if values.get("derive") and values.get("kind") != "sentence-extraction":
-        faults.append(f"derive is for sentence-extraction; kind is {values.get('kind')!r}")
-    if values.get("unlabelled") and values.get("kind") != "sequence-classification":
-        faults.append(f"unlabelled is for sequence-classification; kind is {values.get('kind')!r}")
-    if values.get("relation_weight") and seq2seq:
-        faults.append("relation_weight is for encoders; kind is 'seq2seq'")
-    if values.get("calibration_data") and values.get("kind") != "question-answering":
-        faults.append("calibration_data is for question-answering alone; others calibrate on dev")
-    return faults

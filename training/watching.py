@@ -35,7 +35,10 @@ HINTS = {"tensorboard": "pip install -c constraints.txt -e '.[track]'"}
 
 @dataclass(frozen=True)
 class Watch:
-    """report_to: names of `TRACKERS`; callbacks: of transformers; country: ISO 3166-1 alpha-3"""
+    """report_to: names of `TRACKERS`; country: ISO 3166-1 alpha-3
+
+    callbacks: of transformers; of a training in stages they see the last one
+    """
 
     report_to: tuple[str, ...] = ()
     callbacks: tuple[Any, ...] = ()

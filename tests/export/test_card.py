@@ -20,7 +20,6 @@ DISTILLATION = {
     "student_layers": [0, 2],
     "without_teacher": {"value": 0.75},
     "gain_over_without_teacher": {"value": 0.05, "ci_low": 0.01, "ci_high": 0.09},
-    "distillation_won": True,
 }
 
 
@@ -65,13 +64,29 @@ def test_it_says_what_the_model_cannot_do(card_of):
         assert limits in card_of(CARD, kind)
 
 
-def test_it_says_whether_distillation_won(card_of):
-    won = card_of({**CARD, "distillation": DISTILLATION}, role="distilled")
-    assert "Layers [0, 2] of the teacher; 94.1% of the teacher's 0.8500." in won
-    assert "Distillation won by +0.0500 (+0.0100 to +0.0900)." in won
-    lost = {**DISTILLATION, "distillation_won": False}
-    lost["gain_over_without_teacher"] = {"value": -0.01, "ci_low": -0.03, "ci_high": 0.01}
-    assert "Distillation did not win by -0.0100" in card_of({**CARD, "distillation": lost})
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [
+        ((0.05, 0.01, 0.09), "Distillation won: +0.0500 (+0.0100 to +0.0900, paired"),
+        ((-0.05, -0.09, -0.01), "Distillation lost: -0.0500 (-0.0900 to -0.0100, paired"),
+        ((0.01, -0.01, 0.03), "These rows do not tell whether distillation helped: +0.0100 ("),
+        ((-0.01, -0.03, 0.01), "These rows do not tell whether distillation helped: -0.0100 ("),
+    ],
+)
+def test_it_claims_of_distillation_what_the_interval_allows(card_of, gain, said):
+    found = dict(zip(("value", "ci_low", "ci_high"), gain, strict=True))
+    distillation = {**DISTILLATION, "gain_over_without_teacher": found}
+    text = card_of({**CARD, "distillation": distillation}, role="distilled")
+    assert "Layers [0, 2] of the teacher; 94.1% of the teacher's 0.8500." in text
+    assert "The same student without its teacher, at equal steps: 0.7500." in text
+    assert said in text
+
+
+def test_it_says_that_no_control_was_trained(card_of):
+    parts = ("teacher", "share_of_teacher", "student_layers")
+    alone = {name: DISTILLATION[name] for name in parts}
+    text = card_of({**CARD, "distillation": alone}, role="distilled")
+    assert "No control was trained" in text
     assert "Distillation" not in card_of(CARD)
 
 

@@ -174,32 +174,39 @@ def test_json_is_written_in_one_step(tmp_path: Path) -> None:
     assert "äöü" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("taught", "plain", "won"), [(0.9, 0.8, True), (0.8, 0.9, False)])
+@pytest.mark.parametrize(
+    ("taught", "plain", "said"),
+    [(0.9, 0.8, "won"), (0.8, 0.9, "lost"), (0.5, 0.5, "undecided")],
+)
 def test_a_comparison_says_truly_who_won(
-    taught: float, plain: float, won: bool, tmp_path: Path
+    taught: float, plain: float, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "without-teacher").mkdir()
     write_json(tmp_path / "without-teacher" / "fit.json", FIT.record())
     recipe = Recipe(name="x", kind="sequence-classification", student_layers=[0])
     record = comparison(recipe, accuracy(taught), accuracy(1.0), accuracy(plain), tmp_path)
-    assert record["distillation_won"] is won
+    assert record["verdict"] == said
     assert record["gain_over_without_teacher"]["value"] == pytest.approx(taught - plain)
     assert (record["without_teacher"]["value"], record["without_teacher"]["steps"]) == (plain, 4)
     assert record["share_of_teacher"] == taught
 
 
-def test_a_tie_is_not_won(tmp_path: Path) -> None:
+def test_a_gain_of_luck_is_not_won(tmp_path: Path) -> None:
     (tmp_path / "without-teacher").mkdir()
     write_json(tmp_path / "without-teacher" / "fit.json", FIT.record())
     recipe = Recipe(name="x", kind="sequence-classification")
-    record = comparison(recipe, accuracy(0.5), accuracy(1.0), accuracy(0.5), tmp_path)
-    assert record["distillation_won"] is False
+    right = np.array([1, 1, 1, 0, 0, 0, 1, 1, 0, 1])
+    better = Evaluation("accuracy", 10, lambda rows: float(right[rows].mean()), [])
+    record = comparison(recipe, better, accuracy(1.0), accuracy(0.5), tmp_path)
+    gain = record["gain_over_without_teacher"]
+    assert gain["ci_low"] < 0 < gain["value"]
+    assert record["verdict"] == "undecided"
 
 
 def test_without_a_control_nothing_is_claimed(tmp_path: Path) -> None:
     recipe = Recipe(name="x", kind="sequence-classification")
     record = comparison(recipe, accuracy(0.5), accuracy(1.0), None, tmp_path)
-    assert "distillation_won" not in record and "without_teacher" not in record
+    assert "verdict" not in record and "without_teacher" not in record
 
 
 def test_tokens_per_second_count_what_was_read_since_the_training_went_on() -> None:

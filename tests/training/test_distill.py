@@ -18,7 +18,7 @@ from services.manifest import sha256_of
 from tests.training.tiny_data import tickets, write_jsonl
 from training import distill as module
 from training import teacher as teacher_module
-from training.checkpoint import read_description
+from training.checkpoint import read_description, verdict
 from training.distill import distill, distilled_dev_score
 from training.finetune import finetune
 from training.recipe import Recipe
@@ -87,7 +87,7 @@ def test_teacher_student_and_control_stand_side_by_side(
     gain = record["gain_over_without_teacher"]
     assert gain["value"] == pytest.approx(found["test"]["value"] - plain["value"])
     assert gain["ci_low"] <= gain["value"] <= gain["ci_high"]
-    assert record["distillation_won"] is (found["test"]["value"] > plain["value"])
+    assert record["verdict"] == verdict(gain)
     assert (record["hidden_weight"], record["student_layers"]) == (0.5, [0, 3])
 
 
@@ -108,7 +108,7 @@ def test_without_a_control_no_claim_is_made(
     out = distill(recipe, teachers("intent", "bert"), tmp_path / "out", False, control=False)
     record = metrics(out)["distillation"]
     assert record["teacher"]["n"] == metrics(out)["test"]["n"]
-    assert "distillation_won" not in record and "without_teacher" not in record
+    assert "verdict" not in record and "without_teacher" not in record
     assert not (out / "without-teacher").exists()
 
 
@@ -226,16 +226,18 @@ def test_the_relation_loss_moves_a_student(
     assert not torch.equal(weights[0][name], weights[1][name])
 
 
+@pytest.mark.parametrize("pooling", ["", "mean"])
 def test_the_dev_score_of_a_student_is_that_of_its_checkpoint(
-    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+    pooling: str, teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
-    recipe = make_recipe("intent", student_layers=[0, 2], max_steps=4)
-    teacher = teachers("intent", "bert")
-    score = distilled_dev_score(recipe, teacher, tmp_path / "trials" / "1")
+    """It pools as its teacher, whatever the recipe says."""
+    recipe = make_recipe("intent", student_layers=[0, 2], max_steps=4, pooling=pooling)
+    teacher, trial = teachers("intent", "bert"), tmp_path / "trial"
+    score = distilled_dev_score(recipe, teacher, trial, tmp_path / "teacher")
     out = distill(recipe, teacher, tmp_path / "out", False, control=False)
     assert score == metrics(out)["train"]["dev_best"]
-    assert (tmp_path / "trials" / "teacher").is_dir()
-    assert not (tmp_path / "trials" / "1" / "metrics.json").exists()
+    assert (tmp_path / "teacher").is_dir()
+    assert not (trial / "metrics.json").exists()
 
 
 # What is refused

@@ -107,7 +107,7 @@ def test_other_data_of_another_kind_is_refused(make_recipe: MakeRecipe, news: Pa
 
 
 def test_calibration_data_needs_a_reader() -> None:
-    with pytest.raises(UsageError, match="calibration_data is for question-answering alone"):
+    with pytest.raises(UsageError, match="calibration_data is for question-answering; kind"):
         load_recipe("intent", ["calibration_data=x.json"])
 
 

@@ -11,7 +11,15 @@ import msgspec
 import pytest
 
 from services.errors import UsageError
-from training.recipe import RECIPES, TASK_OF_KIND, YOUNGER, Recipe, load_recipe, parse_recipe
+from training.recipe import (
+    RECIPES,
+    TASK_OF_KIND,
+    YOUNGER,
+    Recipe,
+    changed,
+    load_recipe,
+    parse_recipe,
+)
 
 PRESETS = sorted(RECIPES.glob("*.yaml"))
 LEAST = {"name": "x", "kind": "sequence-classification"}
@@ -115,12 +123,66 @@ def test_a_key_that_is_no_text_is_an_unknown_key() -> None:
             {"kind": "sentence-extraction", "strategy": "contrastive"},
             "contrastive is for sequence-classification; kind is 'sentence-extraction'",
         ),
+        *(
+            ({"kind": kind, **changes}, f"{next(iter(changes))} is for .*; kind is '{kind}'")
+            for kind, changes in [
+                ("question-answering", {"label_smoothing": 0.1}),
+                ("sentence-extraction", {"label_smoothing": 0.1}),
+                ("sentence-extraction", {"temperature": 4.0}),
+                ("seq2seq", {"temperature": 4.0}),
+                ("seq2seq", {"hidden_weight": 1.0}),
+                ("seq2seq", {"relation_weight": 1.0}),
+            ]
+        ),
+        ({"multi_label": True, "label_smoothing": 0.1}, "label_smoothing goes with one label"),
+        *(
+            (
+                {"strategy": strategy, "pooling": "mean", key: value},
+                f"{key} changes nothing with strategy {strategy}: set `{key}={unset}`",
+            )
+            for strategy in ("contrastive", "prototypes")
+            for key, value, unset in [
+                ("class_weights", "balanced", ""),
+                ("focal_gamma", 2, "0.0"),
+                ("label_smoothing", 0.1, "0.0"),
+                ("sampling", "balanced", ""),
+            ]
+        ),
         ({"name": ""}, "name is missing"),
     ],
 )
 def test_a_wrong_value_says_what_was_expected(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_recipe({**LEAST, **changes}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "seq2seq", "label_smoothing": 0.1},
+        {"kind": "seq2seq", "temperature": 2.0, "hidden_weight": 0.0},  # as a saved recipe has it
+        {"kind": "question-answering", "temperature": 4.0, "hidden_weight": 1.0},
+        {"label_smoothing": 0.1, "class_weights": "balanced"},
+        {"strategy": "prototypes", "pooling": "mean", "head_learning_rate": 3e-3},
+    ],
+)
+def test_a_key_that_changes_something_or_nothing_of_note_is_taken(changes: dict[str, Any]) -> None:
+    recipe = parse_recipe({**LEAST, **changes}, "x.yaml")
+    assert {key: getattr(recipe, key) for key in changes} == changes
+
+
+@pytest.mark.parametrize("strategy", ["contrastive", "prototypes"])
+def test_a_preset_can_be_trained_by_distances(strategy: str) -> None:
+    for name in ("intent", "intent-imbalanced", "banking"):
+        recipe = load_recipe(name, [f"strategy={strategy}", "pooling=mean"])
+        assert recipe.strategy == strategy
+
+
+def test_changed_keys_are_held_to_the_checks_of_a_file() -> None:
+    recipe = load_recipe("intent")
+    assert changed(recipe, {"epochs": 2}, "here") == replace(recipe, epochs=2.0)
+    with pytest.raises(UsageError, match=r"^here: focal_gamma does not go with label_smoothing"):
+        changed(recipe, {"focal_gamma": 2, "label_smoothing": 0.1}, "here")
 
 
 def test_all_faults_are_reported_at_once_in_the_order_of_the_file() -> None:

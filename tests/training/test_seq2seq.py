@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, DataCollatorForSeq2Seq, Seq2SeqTrainingA
 
 from services.manifest import sha256_of
 from training import seq2seq as module
-from training.checkpoint import read_description
+from training.checkpoint import read_description, verdict
 from training.data import load_data
 from training.distill import distill
 from training.finetune import finetune
@@ -228,7 +228,7 @@ def test_the_record_holds_teacher_control_and_pseudo_labels(
     assert record["without_teacher"]["steps"] == found["train"]["steps"] == 4
     gain = found["test"]["value"] - record["without_teacher"]["value"]
     assert record["gain_over_without_teacher"]["value"] == pytest.approx(gain)
-    assert record["distillation_won"] is (gain > 0)
+    assert record["verdict"] == verdict(record["gain_over_without_teacher"])
     assert not list(students(base).glob("**/steps"))
 
 
@@ -281,7 +281,7 @@ def test_a_control_can_be_left_out(
 ) -> None:
     recipe = make_recipe("dialogue", "bart", student_layers=[0], max_steps=1)
     out = distill(recipe, teachers("dialogue", "bart"), tmp_path / "out", False, control=False)
-    assert "distillation_won" not in metrics(out)["distillation"]
+    assert "verdict" not in metrics(out)["distillation"]
     assert not (out / "without-teacher").exists()
 
 

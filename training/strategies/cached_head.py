@@ -28,6 +28,7 @@ from training.strategies.cached import (
     what_the_head_reads,
 )
 from training.strategies.job import Job, fit_steps
+from training.watching import watch, watching
 
 MOST_BYTES = 8e9  # of features on the disk
 STAGE_ONE = "head"
@@ -134,7 +135,9 @@ def fit_two_stages(model: Any, job: Job) -> Fit:
     )
     out = job.out / "steps" / STAGE_ONE
     out.mkdir(parents=True, exist_ok=True)
-    head = fit_head(model, replace(job, recipe=first, out=out))
+    around = watch()
+    with watching(around.report_to, country=around.country):  # callbacks see one course of steps
+        head = fit_head(model, replace(job, recipe=first, out=out))
     rest = fit_steps(model, job)
     return replace(rest, seconds=head.seconds + rest.seconds)
 

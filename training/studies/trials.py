@@ -23,7 +23,16 @@ from services.manifest import sha256_of
 from training.bases import WEIGHTS
 from training.checkpoint import write_json
 from training.data import digest
-from training.distill import TEACHER, Lesson, control_recipe, decoded, prepare, teach, untaught
+from training.distill import (
+    TEACHER,
+    Lesson,
+    as_student,
+    control_recipe,
+    decoded,
+    prepare,
+    teach,
+    untaught,
+)
 from training.evaluate import Evaluation, evaluate, paired_loss
 from training.held_out import dev_rows
 from training.models import TorchRunner, count_parameters
@@ -184,10 +193,10 @@ class _Run:
         self._identities = [sha256_of(folder / WEIGHTS) for folder in trial.teachers]
 
     def recipe(self, cell: Cell, seed: int) -> Recipe:
-        """Other seeds see the same rows; a student moves whole."""
+        """Other seeds see the same rows."""
         own = self.trial.recipe
-        fixed = {"seed": seed, "data_seed": own.rows_seed, "strategy": "full"}
-        return replace(own, **{**cell.changes, **fixed})
+        fixed = {"seed": seed, "data_seed": own.rows_seed}
+        return as_student(replace(own, **{**cell.changes, **fixed}), self.trial.teachers[0])
 
     def folder(self, name: str, recipe: Recipe, teachers: int) -> Path:
         """Named by all that it depends on: the cells of another recipe or teacher are not read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,13 +12,17 @@ from xml.etree import ElementTree
 import pytest
 
 from services.errors import UsageError
+from training import teacher as teacher_module
+from training.distill import distill
 from training.recipe import Recipe, load_recipe
 from training.search import tune as module
 from training.search.importance import importance_plot
-from training.search.space import Choice, read_space
+from training.search.space import DEFAULT, DEFAULT_OF_STUDENTS, Choice, read_space
 
 optuna = pytest.importorskip("optuna")
 MakeRecipe = Callable[..., Recipe]
+Teachers = Callable[[str, str], Path]
+PLAIN = Recipe("x", "sequence-classification")
 SPACE = [Choice("learning_rate", 1e-4, 1e-2), Choice("batch_size", choices=(4, 8))]
 
 
@@ -90,8 +95,80 @@ def test_a_hopeless_trial_is_pruned(
 
 def test_another_search_in_the_same_folder_is_refused(recipe: Recipe, tmp_path: Path) -> None:
     module.tune(recipe, SPACE, 1, tmp_path)
-    with pytest.raises(UsageError, match="holds a search of another recipe or of other keys"):
+    with pytest.raises(UsageError, match="holds a search of another recipe, other keys"):
         module.tune(recipe, SPACE[:1], 2, tmp_path)
+
+
+def test_a_training_in_two_stages_reports_the_last_alone(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[int] = []
+    plain = optuna.trial.Trial.report
+
+    def report(trial: Any, value: float, step: int) -> None:
+        reported.append(step)
+        plain(trial, value, step)
+
+    monkeypatch.setattr(optuna.trial.Trial, "report", report)
+    recipe = make_recipe("intent", strategy="two_stage", head_epochs=1, max_steps=4, evaluations=2)
+    module.tune(recipe, SPACE[:1], 1, tmp_path)
+    assert reported == [50, 100]
+
+
+# With a teacher
+
+
+def test_students_are_searched_and_their_teacher_runs_once(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+
+    class Runner(teacher_module.TorchRunner):
+        def __call__(self, windows: Any) -> Any:
+            runs.append(len(windows))
+            return super().__call__(windows)
+
+    monkeypatch.setattr(teacher_module, "TorchRunner", Runner)
+    recipe = make_recipe("intent", student_layers=[0, 2], max_steps=2, evaluations=1)
+    space = [Choice("temperature", 1.0, 8.0), Choice("alpha", 0.5, 1.0)]
+    teacher = teachers("intent", "bert")
+    found = module.tune(recipe, space, 2, tmp_path / "out", teachers=[teacher])
+    assert len(runs) == 1
+    assert (found["teachers"], found["trials"], "test" in found) == (1, 2, False)
+    assert not list((tmp_path / "out" / "trials").iterdir())
+    best = load_recipe(tmp_path / "out" / "best.yaml")
+    assert best.temperature == found["best"]["temperature"] != recipe.temperature
+    out = distill(best, teacher, tmp_path / "student", False, control=False)
+    made = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert made["train"]["dev_best"] == found["best"]["dev"]
+
+
+def test_the_trials_of_another_teacher_are_not_gone_on_with(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = make_recipe("intent", student_layers=[0], max_steps=1, evaluations=1)
+    space = [Choice("alpha", 0.5, 1.0)]
+    teacher = teachers("intent", "bert")
+    module.tune(recipe, space, 1, tmp_path, teachers=[teacher])
+    with pytest.raises(UsageError, match="other keys or teachers"):
+        module.tune(recipe, space, 2, tmp_path, teachers=[teacher, teacher])
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ("dialogue", "is for seq2seq, which learns from written summaries"),
+        ("reader", "is a sequence-classification checkpoint"),
+    ],
+)
+def test_a_recipe_that_the_teacher_cannot_teach_is_refused_at_once(
+    job: str, message: str, teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = make_recipe(job, "bart" if job == "dialogue" else "bert", student_layers=[0])
+    space = [Choice("alpha", 0.5, 1.0)]
+    with pytest.raises(UsageError, match=message):
+        module.tune(recipe, space, 1, tmp_path / "out", teachers=[teachers("intent", "bert")])
+    assert not (tmp_path / "out").exists()
 
 
 # Space and plot
@@ -99,13 +176,32 @@ def test_another_search_in_the_same_folder_is_refused(recipe: Recipe, tmp_path: 
 
 def test_ranges_are_read_from_yaml() -> None:
     found = read_space(
-        "{learning_rate: [1e-5, 1e-3], max_tokens: [64, 128], batch_size: {choices: [8, 16]}}"
+        "{learning_rate: [1e-5, 1e-3], max_tokens: [64, 128], batch_size: {choices: [8, 16]}}",
+        PLAIN,
     )
     rate, tokens, batch = found
     assert (rate.low, rate.high, rate.logarithmic, rate.whole) == (1e-5, 1e-3, True, False)
     assert (tokens.low, tokens.high, tokens.logarithmic, tokens.whole) == (64, 128, False, True)
     assert batch.choices == (8, 16)
-    assert {choice.key for choice in read_space("")} >= {"learning_rate", "batch_size"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "taught", "without"),
+    [
+        (PLAIN, False, {"temperature", "alpha"}),
+        (PLAIN, True, set()),
+        (replace(PLAIN, focal_gamma=2.0), True, {"label_smoothing"}),
+        (replace(PLAIN, multi_label=True), True, {"label_smoothing"}),
+        (Recipe("x", "question-answering"), True, {"label_smoothing"}),
+        (Recipe("x", "sentence-extraction"), True, {"label_smoothing", "temperature"}),
+        (Recipe("x", "seq2seq"), False, {"temperature", "alpha"}),
+    ],
+)
+def test_the_default_space_has_what_changes_something(
+    recipe: Recipe, taught: bool, without: set[str]
+) -> None:
+    keys = {choice.key for choice in read_space("", recipe, taught)}
+    assert keys == {*DEFAULT, *DEFAULT_OF_STUDENTS} - without
 
 
 @pytest.mark.parametrize(
@@ -117,11 +213,50 @@ def test_ranges_are_read_from_yaml() -> None:
         ("{seed: [1, 2]}", "'seed', which is no key to search"),
         ("{epochs: 3}", r"epochs is 3; expected \[low, high\]"),
         ("{epochs: [3, 1]}", "expected the lower end first"),
+        ("{batch_size: [4.0, 8.0]}", r"batch_size is \[4.0, 8.0\]; expected whole numbers"),
+        ("{decoder_layers: {choices: [[0], [1]]}}", r"choice \[0\]; expected texts, numbers"),
+        ("{temperature: [1.0, 4.0]}", "temperature, which only concerns a teacher"),
+        ("{student_layers: [1, 4]}", "'student_layers', which is no key to search"),
     ],
 )
 def test_a_wrong_space_says_what_was_expected(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        read_space(text)
+        read_space(text, PLAIN)
+
+
+def test_what_a_teacher_decides_is_not_searched_with_one() -> None:
+    assert read_space("{temperature: [1.0, 4.0]}", PLAIN, taught=True)
+    with pytest.raises(UsageError, match="search names strategy; a student moves whole"):
+        read_space("{strategy: {choices: [full, lora]}}", PLAIN, taught=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "space", "message"),
+    [
+        (
+            {"focal_gamma": 2.0},
+            [Choice("label_smoothing", 0.0, 0.1)],
+            "may draw label_smoothing=0.1: focal_gamma does not go with label_smoothing",
+        ),
+        (
+            {},
+            [Choice("focal_gamma", 0.0, 2.0), Choice("label_smoothing", 0.0, 0.1)],
+            r"may draw focal_gamma=2.0 label_smoothing=0.1: focal_gamma does not go",
+        ),
+        ({}, [Choice("epochs", choices=("many", 2))], "may draw epochs=many: epochs: 'many' does"),
+        ({"student_layers": [0]}, SPACE, "has student_layers; without a teacher"),
+    ],
+)
+def test_what_a_recipe_may_not_say_is_refused_before_the_first_trial(
+    changes: dict[str, Any],
+    space: list[Choice],
+    message: str,
+    make_recipe: MakeRecipe,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        module.tune(make_recipe("intent", **changes), space, 1, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_plot_has_a_bar_for_each_key() -> None:
@@ -141,3 +276,18 @@ def test_the_verb_searches_and_tells_the_best(
     told = capsys.readouterr().out
     assert "1 trials, 0 of them pruned" in told and "learning_rate: " in told
     assert load_recipe(tmp_path / "out" / "best.yaml").name == recipe.name
+
+
+def test_the_verb_searches_with_a_teacher(
+    teachers: Teachers, make_recipe: MakeRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import transfer
+
+    make_recipe("intent", student_layers=[0], max_steps=1).save(tmp_path / "mine.yaml")
+    teacher = teachers("intent", "bert")
+    settings = [f"teacher={teacher}", "trials=1", f"out={tmp_path / 'out'}"]
+    searched = [*settings, "search={temperature: [1.0, 4.0]}"]
+    assert transfer.main(["tune", str(tmp_path / "mine.yaml"), *searched]) == 0
+    told = capsys.readouterr().out
+    assert "temperature: " in told and "test " not in told
+    assert f"`transfer distill {tmp_path / 'out' / 'best.yaml'} teacher={teacher}`" in told

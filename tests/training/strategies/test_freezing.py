@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-import training.recipe
+import training.recipe_checks
 from services.errors import UsageError
 from training.layers import layer_groups
 from training.models import load_model, unwrapped
@@ -140,7 +140,7 @@ def test_more_layers_than_there_are_is_refused(base: Path, strategy: str, key: s
 
 
 def test_a_recipe_can_name_every_strategy_and_no_other() -> None:
-    assert set(training.recipe.STRATEGIES) == set(STRATEGIES)
+    assert set(training.recipe_checks.STRATEGIES) == set(STRATEGIES)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,6 +12,7 @@ import pytest
 from services.errors import UsageError
 from tests.training.tiny_data import write_jsonl
 from training import teacher as teacher_module
+from training.finetune import finetune
 from training.recipe import Recipe
 from training.studies import trials as module
 from training.studies.trials import FACTORS, Trial, grid, run_trials, spaced_layers
@@ -134,6 +135,28 @@ def test_only_the_factors_that_are_asked_for_and_every_seed(
     # macro-F1 is no mean over rows: differences have no interval
     assert record["metric"] == "macro_f1"
     assert record["rows"][1]["dev_against_recipe"]["ci_low"] is None
+
+
+def test_students_and_controls_pool_as_the_teacher_does(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = finetune(make_recipe("intent", pooling="mean", max_steps=1), tmp_path / "t", False)
+    seen: list[tuple[str, str]] = []
+
+    def watch(name: str, plain: Callable[..., Any]) -> None:
+        def watched(*arguments: Any) -> Any:
+            made = plain(*arguments)
+            seen.append((name, getattr(made[0].config, "pooling", "")))
+            return made
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch("teach", module.teach)
+    watch("untaught", module.untaught)
+    recipe = make_recipe("intent", student_layers=[0], max_steps=1, evaluations=1)
+    trial = Trial(recipe, (teacher,), factors=("alpha",))
+    run_trials(trial, tmp_path / "trials", progress=False)
+    assert set(seen) == {("teach", "mean"), ("untaught", "mean")}
 
 
 def test_layers_are_spread_evenly() -> None:
