@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -176,14 +177,35 @@ def test_a_cancelled_window_is_written_no_further(served: dict[str, Writer]) -> 
         asked.append(1)
         return len(asked) > 4
 
-    tokens: list[int] = []
-    writing = writer.begin([window], [cancelled], [lambda new, last: tokens.extend(new)])
+    told: list[tuple[Sequence[int], bool]] = []
+    writing = writer.begin([window], [cancelled], [lambda *what: told.append(what)])
     ended = []
     while not writing.done:
         ended += writing.step()
     assert ended == [(0, None)]
+    tokens = [token for new, _ in told for token in new]
     assert len(tokens) == 4
     assert tokens == writer.call([window])[0]["sequences"].tolist()[:4]
+    assert not any(last for _, last in told)
+
+
+def test_what_a_cancelled_window_holds_back_is_never_told(served: dict[str, Writer]) -> None:
+    """Nor the window after it, whose turn has not come: a stream promises no half characters."""
+    writer, task = served["bart"], task_of(served["bart"])
+    windows = task.encode(LONG, num_beams=1, min_new_tokens=8).windows[:2]
+    steps: list[int] = []
+    pieces: list[str] = []
+
+    def half_a_character(ids: Sequence[int]) -> str:
+        return "Caf\ufffd" if ids else ""
+
+    stream = SummaryStream(half_a_character, pieces.append)
+    listeners = [partial(stream.push, place) for place in range(2)]
+    writing = writer.begin(windows, [lambda: len(steps) > 3, lambda: False], listeners)
+    while not writing.done:
+        steps.append(1)
+        writing.step()
+    assert pieces == []
 
 
 def test_one_cancelled_window_leaves_the_others(served: dict[str, Writer]) -> None:
