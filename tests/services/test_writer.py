@@ -14,7 +14,14 @@ from services.generation.text import SummaryStream
 from services.registry import check_variant, model_entry
 from services.runtime import Runtime
 from services.scheduler import Scheduler
-from services.tasks.generate_summary import GenerateSummary, Source, first_sentences, joined
+from services.sentences import split_sentences
+from services.tasks.generate_summary import (
+    GenerateSummary,
+    Source,
+    first_sentences,
+    joined,
+    shortened,
+)
 from services.windows import Window
 from services.work import Item, work
 from services.writer import Writer
@@ -139,6 +146,51 @@ def test_a_summary_is_cut_at_sentences(
     text = "One is here. Two follow now. Three."
     assert first_sentences(text, max_sentences, max_words) == expected
     assert first_sentences("", max_sentences, max_words) == ""
+
+
+WINDOWS = [
+    "The pump failed at noon. It was hot.",
+    " The seal of the pump was worn. Lunch was late.\n",
+    "",
+    "The pump got a new seal! People cheered",
+]
+
+
+@pytest.mark.parametrize(
+    ("max_sentences", "max_words", "expected"),
+    [
+        (None, None, joined(WINDOWS)),
+        (6, 26, joined(WINDOWS)),
+        (2, None, "The seal of the pump was worn. The pump got a new seal!"),
+        (2, 8, "The seal of the pump was worn."),
+        (None, 10, "It was hot. The seal of the pump was worn."),
+        (1, 5, "The pump failed at noon."),
+        (None, 1, "The"),
+    ],
+)
+def test_of_several_windows_the_most_central_sentences_are_told(
+    max_sentences: int | None, max_words: int | None, expected: str
+) -> None:
+    assert shortened(WINDOWS, max_sentences, max_words) == expected
+    first = first_sentences(WINDOWS[0], max_sentences, max_words)
+    assert shortened(WINDOWS[:1], max_sentences, max_words) == first
+
+
+def test_a_sentence_that_every_window_writes_is_told_once() -> None:
+    assert shortened(["All is well. A pump failed."] * 9, 3, None) == "All is well. A pump failed."
+
+
+def test_a_limit_leaves_sentences_of_the_whole_text(served: dict[str, Writer]) -> None:
+    task = task_of(served["bart"])
+    texts = sample_texts()
+    encoded = task.encode(LONG)
+    ids = [task.tokenizer.tokens(text).ids for text in texts[: len(encoded.windows)]]
+    outputs = [{"sequences": np.array(one, np.int64)} for one in ids]
+    whole = task.decode(encoded, outputs)["summary"]
+    short = task.decode(encoded, outputs, max_sentences=3)["summary"]
+    assert whole == joined([task.tokenizer.decode(one) for one in ids])
+    assert len(split_sentences(short)) == 3 < len(split_sentences(whole))
+    assert short not in whole  # from one place
 
 
 # While it is written
