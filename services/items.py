@@ -57,6 +57,7 @@ def _classify(request: ClassifyRequest, runtime: Runtime) -> list[Item]:
                 partial(task.decode, top_k=request.top_k, threshold=request.threshold),
                 characters=len(text),
                 key=(text, tuple(labels), long_text, choices),
+                reduce=task.reduce,
             )
             for text in _list(request.text)
         ]

@@ -184,6 +184,8 @@ class Worker:
     ) -> None:
         """Keep the output of one window; with the last one the item is decoded and answered."""
         done = task.done
+        if not isinstance(output, TransferError):
+            output = task.item.reduce(output)
         with self._desk.lock:
             if isinstance(output, TransferError):
                 done.error = output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.errors import ContentError
+from services.items import items_of
 from services.runtime import Runtime, result_of
+from services.scheduler import Scheduler
+from services.schemas import ClassifyRequest
+from services.tasks.base import Encoded, Outputs
 from services.tasks.classify import Classify
 from services.tasks.qa import banded_sums
 from services.tasks.summarize import Summarize, split_sentences
+from services.work import work
 
 Runtimes = dict[str, Runtime]
 
@@ -119,6 +125,26 @@ def test_zero_shot_remembers_labels(runtimes: Runtimes) -> None:
     second = runtime.task.encode("the courier", ["payment", "parcel"])
     assert (len(first.windows), len(second.windows)) == (3, 1)
     assert result_of(runtime, second, top_k=2) == result
+
+
+def test_of_a_long_text_zero_shot_keeps_a_vector_of_each_window(runtimes: Runtimes) -> None:
+    runtime, scheduler = runtimes["zeroshot/full"], Scheduler(2, 1_000_000)
+    text, labels = "The courier sent the bill of the card. " * 400, ["invoice", "delivery"]
+    [item], _ = items_of(ClassifyRequest(text=text, labels=labels, top_k=2), runtime)
+    kept: list[tuple[int, ...]] = []
+
+    def decode(encoded: Encoded, outputs: list[Outputs]) -> dict[str, Any]:
+        kept.extend(output["last_hidden_state"].shape for output in outputs)
+        return item.decode(encoded, outputs)
+
+    try:
+        [done] = asyncio.run(scheduler.run(runtime, [replace(item, decode=decode)], 60.0))
+    finally:
+        scheduler.close()
+    assert len(kept) > 10
+    assert {tokens for tokens, _ in kept} == {1}
+    assert done.result == run(runtime, text, labels, top_k=2)
+    assert work(item, runtime).result == done.result
 
 
 # --- questions
