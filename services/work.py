@@ -118,7 +118,7 @@ def work(item: Item, runtime: Infers) -> Done:
         return done
     tokenized = perf_counter()
     outputs: list[Outputs | None] = [None] * len(encoded.windows)
-    for call in calls_of([len(window) for window in encoded.windows], runtime.plan):
+    for call in calls_of(encoded.windows, runtime.plan):
         found = runtime.call([encoded.windows[i] for i in call])
         for index, output in zip(call, found, strict=True):
             outputs[index] = item.reduce(output)

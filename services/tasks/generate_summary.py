@@ -51,9 +51,21 @@ class GenerateSummarySettings(GenerationSettings):
 
 @dataclass(frozen=True, slots=True)
 class Source(Window):
-    """A window that says how it is to be summarized."""
+    """A window that says how it is to be summarized.
+
+    usual: the model's own settings, with which its plan is measured
+    """
 
     settings: GenerationSettings = field(default_factory=GenerationSettings)
+    usual: GenerationSettings = field(default_factory=GenerationSettings)
+
+    @property
+    def weight(self) -> float:
+        """At least 1: its keys and values over those of a window with the usual settings."""
+        return max(1.0, self._kept(self.settings) / self._kept(self.usual))
+
+    def _kept(self, settings: GenerationSettings) -> int:
+        return settings.num_beams * (len(self) + settings.max_new_tokens)
 
 
 class GenerateSummary:
@@ -76,7 +88,10 @@ class GenerateSummary:
         if len(tokens.ids) > room:
             _, owner = own_tokens(tokens, split_sentences(text))
             pieces = even_ranges(owner, room)
-        windows = [_source(window, settings) for window in self.tokenizer.over(tokens, pieces)]
+        windows = [
+            _source(window, settings, self.settings)
+            for window in self.tokenizer.over(tokens, pieces)
+        ]
         return Encoded([*windows], [tokens], [text], truncated)
 
     def decode(
@@ -97,7 +112,7 @@ class GenerateSummary:
         }
 
 
-def _source(window: Window, settings: GenerationSettings) -> Source:
+def _source(window: Window, settings: GenerationSettings, usual: GenerationSettings) -> Source:
     """Nothing is made to write more than it reads."""
     if settings.min_new_tokens > len(window):
         settings = settings.replace(min_new_tokens=len(window))
@@ -108,6 +123,7 @@ def _source(window: Window, settings: GenerationSettings) -> Source:
         window.first,
         window.document,
         settings,
+        usual,
     )
 
 

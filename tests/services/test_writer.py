@@ -11,6 +11,7 @@ import pytest
 
 from services.errors import ArtifactError, ContentError, UsageError
 from services.generation.text import SummaryStream
+from services.plan import Plan, calls_of
 from services.registry import check_variant, model_entry
 from services.runtime import Runtime
 from services.scheduler import Scheduler
@@ -191,6 +192,22 @@ def test_a_limit_leaves_sentences_of_the_whole_text(served: dict[str, Writer]) -
     assert whole == joined([task.tokenizer.decode(one) for one in ids])
     assert len(split_sentences(short)) == 3 < len(split_sentences(whole))
     assert short not in whole  # from one place
+
+
+def test_what_takes_more_memory_is_written_in_more_calls(
+    served: dict[str, Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plan is measured with the 2 beams and 12 new tokens of its own settings."""
+    writer, task = served["bart"], task_of(served["bart"])
+    monkeypatch.setattr(writer, "plan", Plan(1, windows=4, tokens=10_000, padding=100))
+
+    def sizes(**options: object) -> list[int]:
+        windows = task.encode(LONG, **options).windows[:4]
+        return [len(call) for call in calls_of(windows, writer.plan)]
+
+    assert sizes() == sizes(num_beams=1) == sizes(num_beams=2, max_new_tokens=3) == [4]
+    assert sizes(num_beams=4) == [2, 2]
+    assert sizes(num_beams=16) == sizes(max_new_tokens=512) == [1, 1, 1, 1]
 
 
 # While it is written
