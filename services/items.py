@@ -57,6 +57,7 @@ def _classify(request: ClassifyRequest, runtime: Runtime) -> list[Item]:
                 partial(task.decode, top_k=request.top_k, threshold=request.threshold),
                 characters=len(text),
                 key=(text, tuple(labels), long_text, choices),
+                reduce=task.reduce,
             )
             for text in _list(request.text)
         ]
@@ -142,7 +143,7 @@ def _write(request: SummarizeRequest, task: GenerateSummary, say: Say | None) ->
     limits = (request.max_sentences, request.max_words)
     decode = partial(task.decode, max_sentences=limits[0], max_words=limits[1])
     heard = None
-    if say is not None and limits == (None, None):  # else it is cut when it is complete
+    if say is not None and limits == (None, None):  # else it is chosen from what is complete
         heard = SummaryStream(task.tokenizer.decode, say).push
     choices = (request.long_text, request.generation, limits)
     return [

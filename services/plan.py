@@ -62,22 +62,28 @@ def unmeasured(cores: int, gpu: bool, alone: bool = False) -> Plan:
     return Plan(calls=cores, windows=1) if alone else Plan(calls=cores)
 
 
-def calls_of(lengths: Sequence[int], plan: Plan) -> list[list[int]]:
-    """Indices of windows (by their lengths) in the calls that the plan wants, longest first."""
-    if len(lengths) == 1:
+def calls_of(windows: Sequence[Window], plan: Plan) -> list[list[int]]:
+    """Indices of windows in the calls that the plan wants, longest first.
+
+    One that weighs twice what the plan was measured with takes the place of two.
+    """
+    if len(windows) == 1:
         return [[0]]
     calls: list[list[int]] = []
-    longest = 0
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+    longest, heaviest = 0, 1.0
+    for index in sorted(range(len(windows)), key=lambda i: -len(windows[i])):
         call = calls[-1] if calls else []
+        length, weight = len(windows[index]), windows[index].weight
+        places = (len(call) + 1) * max(heaviest, weight)
         if (
             not call
-            or len(call) >= plan.windows
-            or longest - lengths[index] > plan.padding
-            or (len(call) + 1) * longest > plan.tokens
+            or places > plan.windows
+            or longest - length > plan.padding
+            or places * longest > plan.tokens
         ):
-            call, longest = [], lengths[index]
+            call, longest, heaviest = [], length, 1.0
             calls.append(call)
+        heaviest = max(heaviest, weight)
         call.append(index)
     return calls
 

@@ -118,7 +118,7 @@ class Runtime:
     def infer(self, windows: Sequence[Window]) -> list[Outputs]:
         """The outputs of every window, in order and without padding, in the calls of the plan."""
         outputs: list[Outputs | None] = [None] * len(windows)
-        for call in calls_of([len(window) for window in windows], self.plan):
+        for call in calls_of(windows, self.plan):
             for index, output in zip(call, self.call([windows[i] for i in call]), strict=True):
                 outputs[index] = output
         return [output for output in outputs if output is not None]

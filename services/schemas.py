@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.errors import TransferError
 from services.examples import EXAMPLES as EXAMPLES
+from services.generation.settings import LEAST_PENALTY, MOST_PENALTY
 
 MAX_ITEMS = 1024
 MAX_LABELS = 256
@@ -148,7 +149,7 @@ class GenerationOptions(Struct, frozen=True, forbid_unknown_fields=True):
     num_beams: Annotated[int, Meta(ge=1, le=16)] | None = None
     max_new_tokens: Annotated[int, Meta(ge=1, le=512)] | None = None
     min_new_tokens: Annotated[int, Meta(ge=0, le=512)] | None = None
-    length_penalty: Annotated[float, Meta(ge=-10, le=10)] | None = None
+    length_penalty: Annotated[float, Meta(ge=LEAST_PENALTY, le=MOST_PENALTY)] | None = None
     no_repeat_ngram_size: Annotated[int, Meta(ge=0, le=100)] | None = None
     early_stopping: bool | Literal["never"] | None = None
 

@@ -48,6 +48,11 @@ class Window:
     def __len__(self) -> int:
         return len(self.input_ids)
 
+    @property
+    def weight(self) -> float:
+        """Its memory in a call over that of another as long, with which plans are measured."""
+        return 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Frame:

@@ -63,6 +63,11 @@ class Writes(Infers, Protocol):
         """Nothing computed yet; `cancelled` is asked before each step."""
 
 
+def as_it_is(output: Outputs) -> Outputs:
+    """Most outputs are small."""
+    return output
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One text (or question) of a request: its two halves around the graph.
@@ -70,6 +75,7 @@ class Item:
     characters: length of what is read, from which its cost is estimated
     key: items of one runtime with equal keys have equal results; None is equal to nothing
     heard: told, in a worker, the final tokens of each window as soon as a model has written them
+    reduce: what `decode` needs of one window's output, all that is kept until the last one is there
     """
 
     encode: Callable[[], Encoded]
@@ -77,6 +83,7 @@ class Item:
     characters: int = 0
     key: Hashable = None
     heard: Heard | None = None
+    reduce: Callable[[Outputs], Outputs] = as_it_is
 
 
 @dataclass(slots=True)
@@ -111,10 +118,10 @@ def work(item: Item, runtime: Infers) -> Done:
         return done
     tokenized = perf_counter()
     outputs: list[Outputs | None] = [None] * len(encoded.windows)
-    for call in calls_of([len(window) for window in encoded.windows], runtime.plan):
+    for call in calls_of(encoded.windows, runtime.plan):
         found = runtime.call([encoded.windows[i] for i in call])
         for index, output in zip(call, found, strict=True):
-            outputs[index] = output
+            outputs[index] = item.reduce(output)
     inferred = perf_counter()
     done.result = item.decode(encoded, complete(outputs))
     done.tokenize, done.infer = tokenized - began, inferred - tokenized

@@ -70,8 +70,8 @@ class Worker:
                 owned += [(one.task, index) for index in one.windows]
             elif self._encode(one):
                 owned += [(one, index) for index in self._keep(one, plan)]
-        lengths = [len(window_of(one)) for one in owned]
-        return deque([owned[i] for i in call] for call in calls_of(lengths, plan))
+        calls = calls_of([window_of(one) for one in owned], plan)
+        return deque([owned[i] for i in call] for call in calls)
 
     def _encode(self, task: Task) -> bool:
         """Whether there is anything to infer; a content fault ends the item."""
@@ -98,7 +98,7 @@ class Worker:
     def _keep(self, task: Task, plan: Plan) -> list[int]:
         """The windows to run now; of a long item the rest is queued in parts for all workers."""
         windows = task.windows
-        calls = calls_of([len(window) for window in windows], plan)
+        calls = calls_of(windows, plan)
         if len(calls) == 1:
             return list(range(len(windows)))
         if task.item.heard:
@@ -184,6 +184,8 @@ class Worker:
     ) -> None:
         """Keep the output of one window; with the last one the item is decoded and answered."""
         done = task.done
+        if not isinstance(output, TransferError):
+            output = task.item.reduce(output)
         with self._desk.lock:
             if isinstance(output, TransferError):
                 done.error = output

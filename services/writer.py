@@ -57,11 +57,12 @@ class Writing:
         for event in generation.step():
             place = places[event.job]
             self._written[place] += event.tokens
+            if event.ended == "cancelled":  # nothing is told of it: what is held back is unfinal
+                ended.append((place, None))
+                continue
             if tell := self._heard[place]:
                 tell(event.tokens, event.ended is not None)
-            if event.ended == "cancelled":
-                ended.append((place, None))
-            elif event.ended:
+            if event.ended:
                 ended.append((place, {"sequences": np.array(self._written[place], np.int64)}))
         if generation.done:
             self._rest.popleft()

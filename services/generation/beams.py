@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from services.generation.constraints import Scores, TokenIds, constrain
 from services.generation.settings import GenerationSettings
 
-NEVER = np.float32(-1e9)  # the score of what does not exist; transformers' value, ties included
+NEVER = np.float32(-1e9)  # of what does not exist among the open ones, as in transformers
 EMPTY = -1  # in place of tokens that are not written yet
 Flags = NDArray[np.bool_]
 
@@ -60,9 +60,10 @@ class BeamSearch:
         jobs, self.beams = len(settings), settings[0].num_beams
         room = 1 + max(one.max_new_tokens for one in settings)
         starts = np.array([one.decoder_start_token_id for one in settings])
-        self._open = _no_hypotheses(jobs, self.beams, room, starts)
+        self._open = _no_hypotheses(jobs, self.beams, room, starts, NEVER)
         self._open.scores[:, 0] = 0.0  # the others are the same hypothesis: none at first
-        self._finished = _no_hypotheses(jobs, self.beams, room, starts)
+        # Below every real one: a length penalty can take a score below NEVER.
+        self._finished = _no_hypotheses(jobs, self.beams, room, starts, np.float32(-np.inf))
         self.written = 0
         self.done = np.zeros(jobs, np.bool_)
         self._use(settings)
@@ -121,13 +122,13 @@ class BeamSearch:
 
     def _finish(self, found: Candidates) -> None:
         """Let candidates that end, among the first `beams`, compete with the finished ones."""
-        new = found.ends.copy()
+        new = found.ends & (found.scores > NEVER)  # else it is forbidden, or continues none
         new[:, self.beams :] = False
         if not new.any():
             return
         lengths = np.full_like(found.tokens, self.written + 1)
         scores = found.scores / self._length_factor(lengths[:, :1])
-        scores = np.where(new, scores, NEVER).astype(np.float32)
+        scores = np.where(new, scores, -np.inf).astype(np.float32)
         old = self._finished
         merged = np.concatenate([old.scores, scores], axis=1)
         best = best_first(merged, self.beams)
@@ -157,8 +158,8 @@ class BeamSearch:
         """Which jobs are done: nothing open can win, enough is finished, or nothing is open."""
         hopeful = np.where(self._at_best_length, self._max_written, self.written)
         best_open = self._open.scores[:, :1] / self._length_factor(hopeful[:, None])
-        worst = self._finished.scores.min(axis=1, keepdims=True)
-        can_win = (best_open > np.where(self._finished.exist, worst, NEVER)).any(axis=1)
+        can_win = best_open[:, 0] > self._finished.scores.min(axis=1)
+        can_win &= self._open.scores[:, 0] > NEVER
         full = self._finished.exist.all(axis=1) & self._first_full
         self.done |= ~can_win | full | found.ends.all(axis=1)
 
@@ -194,12 +195,14 @@ class BeamSearch:
         return tokens
 
 
-def _no_hypotheses(jobs: int, beams: int, room: int, starts: TokenIds) -> Hypotheses:
+def _no_hypotheses(
+    jobs: int, beams: int, room: int, starts: TokenIds, score: np.float32
+) -> Hypotheses:
     tokens = np.full((jobs, beams, room), EMPTY, np.int64)
     tokens[:, :, 0] = starts[:, None]
     return Hypotheses(
         tokens,
-        np.full((jobs, beams), NEVER, np.float32),
+        np.full((jobs, beams), score, np.float32),
         np.zeros((jobs, beams), np.int64),
         np.zeros((jobs, beams), np.bool_),
     )

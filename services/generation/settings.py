@@ -9,6 +9,7 @@ In a manifest under `decoding`; a request may replace some of it:
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -16,6 +17,9 @@ from typing import Any, Literal, Self
 from services.errors import UsageError
 
 MAX_BEAMS = 16
+# transformers' beam search gives no summary where a score falls below -1e9. At a penalty of -1 and
+# 512 tokens that needs 3,800 nats a token; at -2 it needs 7.5, fewer than a model that guesses has.
+LEAST_PENALTY, MOST_PENALTY = -1.0, 10.0
 UNSET_MAX_LENGTH = 20  # what transformers writes where nobody chose a length
 
 # What the searches here do not do, and the values beside None that ask for none of it.
@@ -57,7 +61,8 @@ class GenerationSettings:
     eos_token_ids: any of them ends a hypothesis
     forced_bos_token_id: the first token; forced_eos_token_ids: the last one at `max_new_tokens`
     no_repeat_ngram_size: so many tokens in a row are never written twice; 0 for no such rule
-    length_penalty: a finished hypothesis scores log-probability / length ** length_penalty
+    length_penalty: a finished hypothesis scores log-probability / length ** length_penalty;
+        below 0 short ones win
     early_stopping: True ends at `num_beams` finished hypotheses, False when the best open one
         would not win if it ended now, "never" when it cannot win at any length
 
@@ -79,6 +84,7 @@ class GenerationSettings:
         _require("num_beams", self.num_beams, 1, MAX_BEAMS)
         _require("max_new_tokens", self.max_new_tokens, 1)
         _require("min_new_tokens", self.min_new_tokens, 0)
+        _require("length_penalty", self.length_penalty, LEAST_PENALTY, MOST_PENALTY)
         _require("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
         if self.early_stopping not in (True, False, "never"):
             raise UsageError(
@@ -138,7 +144,7 @@ def _refuse_unsupported(config: Mapping[str, Any]) -> None:
         )
 
 
-def _require(name: str, value: int, least: int, most: int | None = None) -> None:
-    if value < least or (most is not None and value > most):
-        expected = f"at least {least}" if most is None else f"{least} to {most}"
+def _require(name: str, value: float, least: float, most: float = math.inf) -> None:
+    if not least <= value <= most:
+        expected = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
         raise UsageError(f"{name} is {value}; expected {expected}.", "Send another value.")

@@ -8,6 +8,9 @@ where sentences do; each is summarized alone, and the summaries are joined in th
 text. So the cost grows linearly, no part of a text is left out, and nothing is a summary of
 summaries, in which a model's slips would be told again as facts. Even windows matter: a last one of
 a few words would make the model invent the rest.
+
+Where the answer may have only so many sentences or words, those of several windows are chosen among
+all, by how central each is to the joined summaries; a single window's are told from the beginning.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.centrality import relative_centrality
 from services.errors import UsageError
 from services.generation.settings import GenerationSettings
 from services.sentences import Bounds, even_ranges, own_tokens, split_sentences
 from services.tasks.base import Encoded, Outputs, Result
+from services.tasks.selection import chosen_sentences
 from services.windows import LongText, TextTokenizer, Window, checked_tokens, limit
 
 MOST_NEW_TOKENS = 512
@@ -46,9 +51,21 @@ class GenerateSummarySettings(GenerationSettings):
 
 @dataclass(frozen=True, slots=True)
 class Source(Window):
-    """A window that says how it is to be summarized."""
+    """A window that says how it is to be summarized.
+
+    usual: the model's own settings, with which its plan is measured
+    """
 
     settings: GenerationSettings = field(default_factory=GenerationSettings)
+    usual: GenerationSettings = field(default_factory=GenerationSettings)
+
+    @property
+    def weight(self) -> float:
+        """At least 1: its keys and values over those of a window with the usual settings."""
+        return max(1.0, self._kept(self.settings) / self._kept(self.usual))
+
+    def _kept(self, settings: GenerationSettings) -> int:
+        return settings.num_beams * (len(self) + settings.max_new_tokens)
 
 
 class GenerateSummary:
@@ -71,7 +88,10 @@ class GenerateSummary:
         if len(tokens.ids) > room:
             _, owner = own_tokens(tokens, split_sentences(text))
             pieces = even_ranges(owner, room)
-        windows = [_source(window, settings) for window in self.tokenizer.over(tokens, pieces)]
+        windows = [
+            _source(window, settings, self.settings)
+            for window in self.tokenizer.over(tokens, pieces)
+        ]
         return Encoded([*windows], [tokens], [text], truncated)
 
     def decode(
@@ -81,9 +101,9 @@ class GenerateSummary:
         max_sentences: int | None = None,
         max_words: int | None = None,
     ) -> Result:
-        """The summaries of all windows, joined; cut to whole sentences where a limit is given."""
+        """The summaries of all windows, joined; of its sentences those that a limit leaves."""
         written = [self.tokenizer.decode(output["sequences"].tolist()) for output in outputs]
-        summary = first_sentences(joined(written), max_sentences, max_words)
+        summary = shortened(written, max_sentences, max_words)
         # No sentence of the text was chosen: the summary has its own.
         return {
             "summary": summary,
@@ -92,7 +112,7 @@ class GenerateSummary:
         }
 
 
-def _source(window: Window, settings: GenerationSettings) -> Source:
+def _source(window: Window, settings: GenerationSettings, usual: GenerationSettings) -> Source:
     """Nothing is made to write more than it reads."""
     if settings.min_new_tokens > len(window):
         settings = settings.replace(min_new_tokens=len(window))
@@ -103,12 +123,42 @@ def _source(window: Window, settings: GenerationSettings) -> Source:
         window.first,
         window.document,
         settings,
+        usual,
     )
 
 
 def joined(written: Sequence[str]) -> str:
     """The texts of all windows with a space between them."""
     return " ".join(stripped for text in written if (stripped := text.strip()))
+
+
+def shortened(written: Sequence[str], max_sentences: int | None, max_words: int | None) -> str:
+    """Summaries of windows as one: whole where it fits, else the sentences most central to it.
+
+    Windows often begin alike ("They talk about ..."), so only what repeats as a whole is left out.
+    """
+    texts = [stripped for text in written if (stripped := text.strip())]
+    whole = joined(texts)
+    if len(texts) < 2:
+        return first_sentences(whole, max_sentences, max_words)
+    sentences = _sentences(texts)
+    if (max_sentences is None or len(sentences) <= max_sentences) and (
+        max_words is None or len(whole.split()) <= max_words
+    ):
+        return whole
+    scores = relative_centrality([whole[slice(*bounds)] for bounds in sentences])
+    chosen = chosen_sentences(whole, sentences, scores, max_sentences, max_words)
+    return joined([whole[slice(*bounds)] for bounds, _ in chosen])
+
+
+def _sentences(texts: Sequence[str]) -> list[Bounds]:
+    """Bounds in the joined texts; none goes over the end of a text."""
+    found: list[Bounds] = []
+    begin = 0
+    for text in texts:
+        found += [(begin + start, begin + end) for start, end in split_sentences(text)]
+        begin += len(text) + 1
+    return found
 
 
 def first_sentences(text: str, max_sentences: int | None, max_words: int | None) -> str:

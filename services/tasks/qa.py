@@ -6,7 +6,7 @@ The null score is the logit of the first token as start and end (Devlin et al. 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,12 +113,20 @@ class AnswerQuestions:
         self, encoded: Encoded, outputs: Sequence[Outputs], top_k: int = 1
     ) -> list[Span]:
         """The `top_k` best spans of all windows, best first; overlapping ones count once."""
-        found: list[Span] = []
-        for window, output in zip(encoded.windows, outputs, strict=True):
-            found += _window_spans(window, output, encoded, self.settings.max_answer_tokens, top_k)
-        found.sort(key=lambda span: -span.margin)
+        longest = self.settings.max_answer_tokens
+        found = [
+            _candidates(window, output, longest, top_k)
+            for window, output in zip(encoded.windows, outputs, strict=True)
+        ]
+        margins = np.concatenate([margins for margins, _ in found])
+        tokens = np.concatenate([tokens for _, tokens in found])
+        owners = np.repeat(np.arange(len(found)), [len(margins) for margins, _ in found])
         kept: list[Span] = []
-        for span in found:
+        for place in np.argsort(-margins, kind="stable"):
+            document = encoded.windows[owners[place]].document
+            offsets = encoded.tokens[document].offsets
+            first, last = tokens[place].tolist()
+            span = Span(document, offsets[first][0], offsets[last][1], float(margins[place]))
             if not any(_overlap(span, other) for other in kept):
                 kept.append(span)
             if len(kept) == top_k:
@@ -152,25 +160,26 @@ def banded_sums(
     return sums
 
 
-def _window_spans(
-    window: Window, output: Outputs, encoded: Encoded, max_answer_tokens: int, top_k: int
-) -> Iterator[Span]:
+def _candidates(
+    window: Window, output: Outputs, max_answer_tokens: int, top_k: int
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """The best spans of one window in no order: (spans,) margins, (spans, 2) first and last token.
+
+    Several for each that is wanted, because the best ones usually overlap each other. Tokens are
+    counted from the first of the document.
+    """
     first, last = window.content
     start, end = output["start_logits"], output["end_logits"]
     null = float(start[0] + end[0])
     sums = banded_sums(start[first:last], end[first:last], max_answer_tokens)
     flat = sums.ravel()
-    # Several candidates a window, because the best ones usually overlap each other.
     wanted = 1 if top_k == 1 else min(len(flat), 20 * top_k)
     best = np.array([flat.argmax()]) if wanted == 1 else np.argpartition(-flat, wanted - 1)[:wanted]
-    offsets = encoded.tokens[window.document].offsets
-    for index in best:
-        extra, token = divmod(int(index), sums.shape[1])
-        if np.isneginf(flat[index]):
-            continue
-        begin = offsets[window.first + token][0]
-        finish = offsets[window.first + token + extra][1]
-        yield Span(window.document, begin, finish, float(flat[index]) - null)
+    best = best[~np.isneginf(flat[best])]
+    extra, token = np.divmod(best, sums.shape[1])
+    begins = window.first + token
+    bounds = np.stack([begins, begins + extra], axis=1).astype(np.int32)
+    return flat[best].astype(np.float64) - null, bounds
 
 
 def _overlap(one: Span, other: Span) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from services.centrality import relative_centrality
 from services.sentences import Bounds, own_tokens, split_sentences
 from services.tasks.base import Encoded, Outputs, Result, sigmoid
+from services.tasks.selection import chosen_sentences
 from services.windows import LongText, TextTokenizer, checked_tokens, limit
 
 
@@ -101,7 +102,14 @@ class Summarize:
         scores = self.scores(encoded, outputs)
         if max_sentences is None and max_words is None:
             max_sentences = self.settings.max_sentences
-        chosen = self._choose(text, encoded.sentences, scores, max_sentences, max_words)
+        chosen = chosen_sentences(
+            text,
+            encoded.sentences,
+            scores,
+            max_sentences,
+            max_words,
+            self.settings.block_trigrams,
+        )
         sentences = [
             {"text": text[start:end], "start": start, "end": end, "score": float(score)}
             for (start, end), score in chosen
@@ -112,38 +120,6 @@ class Summarize:
             "sentences": sentences,
             "compression": len(summary) / len(text),
         }
-
-    def _choose(
-        self,
-        text: str,
-        sentences: Sequence[Bounds],
-        scores: NDArray[np.float64],
-        max_sentences: int | None,
-        max_words: int | None,
-    ) -> list[tuple[Bounds, float]]:
-        """The best sentences that fit, in the order of the document."""
-        room_sentences = len(sentences) if max_sentences is None else max_sentences
-        room_words = len(text) if max_words is None else max_words
-        order = [int(i) for i in np.argsort(-scores, kind="stable")]
-        chosen: list[int] = []
-        seen: set[tuple[str, ...]] = set()
-        told: set[tuple[str, ...]] = set()
-        for index in order:
-            if len(chosen) == room_sentences:
-                break
-            words = text[slice(*sentences[index])].lower().split()
-            grams = set(zip(words, words[1:], words[2:], strict=False))
-            repeated = tuple(words) in told or (self.settings.block_trigrams and grams & seen)
-            if repeated or len(words) > room_words:
-                continue
-            chosen.append(index)
-            room_words -= len(words)
-            seen |= grams
-            told.add(tuple(words))
-        if not chosen:  # not even one sentence fits: the beginning of the best one does
-            best = order[0]
-            return [(_first_words(text, sentences[best], room_words), float(scores[best]))]
-        return [(sentences[i], float(scores[i])) for i in sorted(chosen)]
 
 
 def _pack(owner: NDArray[np.int64], room: int, stride: int) -> list[tuple[int, int]]:
@@ -169,11 +145,3 @@ def _pack(owner: NDArray[np.int64], room: int, stride: int) -> list[tuple[int, i
         overlap = firsts[(firsts >= fresh - stride) & (firsts < fresh)]
         start = int(overlap[0]) if len(overlap) and fresh in firsts else fresh
     return pieces
-
-
-def _first_words(text: str, bounds: Bounds, max_words: int) -> Bounds:
-    start, end = bounds
-    position = start
-    for word in text[start:end].split()[:max_words]:
-        position = text.index(word, position) + len(word)
-    return start, position

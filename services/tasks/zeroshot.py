@@ -71,6 +71,14 @@ class ZeroShot:
             windows += self.tokenizer.single(label, max_tokens, stride)
         return EncodedZeroShot(windows, [tokens], [text], truncated, names, known, unknown)
 
+    def reduce(self, output: Outputs) -> Outputs:
+        """The mean in the place of the tokens, of which `decode` gives the same result.
+
+        last_hidden_state: (tokens, width), then (1, width)
+        """
+        hidden = output["last_hidden_state"]
+        return {"last_hidden_state": hidden.mean(axis=0, keepdims=True)}
+
     def decode(
         self,
         encoded: EncodedZeroShot,

@@ -29,7 +29,29 @@ from services.windows import Window
 def test_windows_of_similar_length_go_together(
     lengths: list[int], plan: Plan, calls: list[list[int]]
 ) -> None:
-    assert calls_of(lengths, plan) == calls
+    assert calls_of([windows_of(1, length)[0] for length in lengths], plan) == calls
+
+
+class Heavy(Window):
+    weight = 4.0  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("heavy", "plan", "calls"),
+    [
+        ([], Plan(1, windows=8), [[0, 1, 2, 3]]),
+        ([0, 1, 2, 3], Plan(1, windows=8), [[0, 1], [2, 3]]),
+        ([0, 1, 2, 3], Plan(1, windows=2), [[0], [1], [2], [3]]),
+        ([0, 1, 2, 3], Plan(1, windows=16, tokens=80), [[0, 1], [2, 3]]),
+        ([3], Plan(1, windows=8), [[0, 1, 2], [3]]),
+        ([0], Plan(1, windows=8), [[0, 1], [2, 3]]),
+    ],
+)
+def test_a_heavy_window_takes_the_place_of_several(
+    heavy: list[int], plan: Plan, calls: list[list[int]]
+) -> None:
+    made = [Heavy if number in heavy else Window for number in range(4)]
+    assert calls_of([kind([0] * 10, [0] * 10, (0, 10), 0) for kind in made], plan) == calls
 
 
 def pretend(

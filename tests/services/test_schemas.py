@@ -101,6 +101,11 @@ def test_what_is_not_json_is_malformed(body: bytes) -> None:
             "stream takes one text, not a list.",
         ),
         (
+            SummarizeRequest,
+            {"text": "a", "generation": {"length_penalty": -1.5}},
+            "generation.length_penalty: Expected `float` >= -1.0.",
+        ),
+        (
             CompareRequest,
             {"task": "qa", "input": {"question": "a", "context": 1}},
             "input.context: Expected `str | array`, got `int`.",

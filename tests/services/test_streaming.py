@@ -130,8 +130,11 @@ def test_the_tokens_of_a_stream_are_the_summary(
     assert beams > 1 or len(pieces) > 1
 
 
-def test_a_summary_that_is_cut_is_told_when_it_is_complete(client: httpx.Client) -> None:
-    request = body(LONG, max_words=4)
+@pytest.mark.parametrize("limit", [{"max_words": 4}, {"max_sentences": 1}])
+def test_a_summary_with_a_limit_is_told_when_it_is_chosen(
+    client: httpx.Client, limit: dict[str, int]
+) -> None:
+    request = body(LONG, **limit)
     events = streamed(client, request)
     assert [name for name, _ in events] == ["token", "result"]
     assert events[0][1]["text"] == events[1][1]["results"][0]["summary"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.errors import ContentError
+from services.items import items_of
 from services.runtime import Runtime, result_of
+from services.scheduler import Scheduler
+from services.schemas import ClassifyRequest
+from services.tasks.base import Encoded, Outputs
 from services.tasks.classify import Classify
-from services.tasks.qa import banded_sums
+from services.tasks.qa import AnswerQuestions, Span, banded_sums
 from services.tasks.summarize import Summarize, split_sentences
+from services.work import work
 
 Runtimes = dict[str, Runtime]
 
@@ -121,6 +127,26 @@ def test_zero_shot_remembers_labels(runtimes: Runtimes) -> None:
     assert result_of(runtime, second, top_k=2) == result
 
 
+def test_of_a_long_text_zero_shot_keeps_a_vector_of_each_window(runtimes: Runtimes) -> None:
+    runtime, scheduler = runtimes["zeroshot/full"], Scheduler(2, 1_000_000)
+    text, labels = "The courier sent the bill of the card. " * 400, ["invoice", "delivery"]
+    [item], _ = items_of(ClassifyRequest(text=text, labels=labels, top_k=2), runtime)
+    kept: list[tuple[int, ...]] = []
+
+    def decode(encoded: Encoded, outputs: list[Outputs]) -> dict[str, Any]:
+        kept.extend(output["last_hidden_state"].shape for output in outputs)
+        return item.decode(encoded, outputs)
+
+    try:
+        [done] = asyncio.run(scheduler.run(runtime, [replace(item, decode=decode)], 60.0))
+    finally:
+        scheduler.close()
+    assert len(kept) > 10
+    assert {tokens for tokens, _ in kept} == {1}
+    assert done.result == run(runtime, text, labels, top_k=2)
+    assert work(item, runtime).result == done.result
+
+
 # --- questions
 
 
@@ -181,6 +207,42 @@ def test_banded_sums_hold_every_legal_span_once() -> None:
     start, end = np.array([1, 2, 3], np.float32), np.array([10, 20, 30], np.float32)
     sums = banded_sums(start, end, max_answer_tokens=2)
     assert sums.tolist() == [[11, 22, 33], [21, 32, -np.inf]]
+
+
+def test_the_best_spans_of_many_windows_are_those_of_a_plain_search(runtimes: Runtimes) -> None:
+    task = runtimes["reader/full"].task
+    assert isinstance(task, AnswerQuestions)
+    rng = np.random.default_rng(5)
+    documents = ["The card was sent to the courier on monday. " * n for n in (60, 1, 20)]
+    encoded = task.encode("Who?", documents)
+    outputs: list[Outputs] = [
+        {
+            name: rng.normal(size=len(w)).astype(np.float32)
+            for name in ("start_logits", "end_logits")
+        }
+        for w in encoded.windows
+    ]
+    found: list[Span] = []
+    for window, output in zip(encoded.windows, outputs, strict=True):
+        first, last = window.content
+        start, end = (output[name] for name in ("start_logits", "end_logits"))
+        offsets = encoded.tokens[window.document].offsets[window.first :]
+        for left in range(last - first):
+            for right in range(left, min(left + task.settings.max_answer_tokens, last - first)):
+                margin = float(start[first + left] + end[first + right]) - float(start[0] + end[0])
+                bounds = offsets[left][0], offsets[right][1]
+                found.append(Span(window.document, *bounds, margin))
+    kept: list[Span] = []
+    for span in sorted(found, key=lambda span: -span.margin):
+        apart = (
+            span.document != one.document or span.end <= one.start or one.end <= span.start
+            for one in kept
+        )
+        if all(apart):
+            kept.append(span)
+    assert len(encoded.windows) > 5
+    assert task.best_spans(encoded, outputs, top_k=5) == kept[:5]
+    assert {span.document for span in task.best_spans(encoded, outputs, top_k=100)} == {0, 1, 2}
 
 
 # --- summaries

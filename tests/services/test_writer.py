@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +11,18 @@ import pytest
 
 from services.errors import ArtifactError, ContentError, UsageError
 from services.generation.text import SummaryStream
+from services.plan import Plan, calls_of
 from services.registry import check_variant, model_entry
 from services.runtime import Runtime
 from services.scheduler import Scheduler
-from services.tasks.generate_summary import GenerateSummary, Source, first_sentences, joined
+from services.sentences import split_sentences
+from services.tasks.generate_summary import (
+    GenerateSummary,
+    Source,
+    first_sentences,
+    joined,
+    shortened,
+)
 from services.windows import Window
 from services.work import Item, work
 from services.writer import Writer
@@ -140,6 +149,67 @@ def test_a_summary_is_cut_at_sentences(
     assert first_sentences("", max_sentences, max_words) == ""
 
 
+WINDOWS = [
+    "The pump failed at noon. It was hot.",
+    " The seal of the pump was worn. Lunch was late.\n",
+    "",
+    "The pump got a new seal! People cheered",
+]
+
+
+@pytest.mark.parametrize(
+    ("max_sentences", "max_words", "expected"),
+    [
+        (None, None, joined(WINDOWS)),
+        (6, 26, joined(WINDOWS)),
+        (2, None, "The seal of the pump was worn. The pump got a new seal!"),
+        (2, 8, "The seal of the pump was worn."),
+        (None, 10, "It was hot. The seal of the pump was worn."),
+        (1, 5, "The pump failed at noon."),
+        (None, 1, "The"),
+    ],
+)
+def test_of_several_windows_the_most_central_sentences_are_told(
+    max_sentences: int | None, max_words: int | None, expected: str
+) -> None:
+    assert shortened(WINDOWS, max_sentences, max_words) == expected
+    first = first_sentences(WINDOWS[0], max_sentences, max_words)
+    assert shortened(WINDOWS[:1], max_sentences, max_words) == first
+
+
+def test_a_sentence_that_every_window_writes_is_told_once() -> None:
+    assert shortened(["All is well. A pump failed."] * 9, 3, None) == "All is well. A pump failed."
+
+
+def test_a_limit_leaves_sentences_of_the_whole_text(served: dict[str, Writer]) -> None:
+    task = task_of(served["bart"])
+    texts = sample_texts()
+    encoded = task.encode(LONG)
+    ids = [task.tokenizer.tokens(text).ids for text in texts[: len(encoded.windows)]]
+    outputs = [{"sequences": np.array(one, np.int64)} for one in ids]
+    whole = task.decode(encoded, outputs)["summary"]
+    short = task.decode(encoded, outputs, max_sentences=3)["summary"]
+    assert whole == joined([task.tokenizer.decode(one) for one in ids])
+    assert len(split_sentences(short)) == 3 < len(split_sentences(whole))
+    assert short not in whole  # from one place
+
+
+def test_what_takes_more_memory_is_written_in_more_calls(
+    served: dict[str, Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plan is measured with the 2 beams and 12 new tokens of its own settings."""
+    writer, task = served["bart"], task_of(served["bart"])
+    monkeypatch.setattr(writer, "plan", Plan(1, windows=4, tokens=10_000, padding=100))
+
+    def sizes(**options: object) -> list[int]:
+        windows = task.encode(LONG, **options).windows[:4]
+        return [len(call) for call in calls_of(windows, writer.plan)]
+
+    assert sizes() == sizes(num_beams=1) == sizes(num_beams=2, max_new_tokens=3) == [4]
+    assert sizes(num_beams=4) == [2, 2]
+    assert sizes(num_beams=16) == sizes(max_new_tokens=512) == [1, 1, 1, 1]
+
+
 # While it is written
 
 
@@ -176,14 +246,35 @@ def test_a_cancelled_window_is_written_no_further(served: dict[str, Writer]) -> 
         asked.append(1)
         return len(asked) > 4
 
-    tokens: list[int] = []
-    writing = writer.begin([window], [cancelled], [lambda new, last: tokens.extend(new)])
+    told: list[tuple[Sequence[int], bool]] = []
+    writing = writer.begin([window], [cancelled], [lambda *what: told.append(what)])
     ended = []
     while not writing.done:
         ended += writing.step()
     assert ended == [(0, None)]
+    tokens = [token for new, _ in told for token in new]
     assert len(tokens) == 4
     assert tokens == writer.call([window])[0]["sequences"].tolist()[:4]
+    assert not any(last for _, last in told)
+
+
+def test_what_a_cancelled_window_holds_back_is_never_told(served: dict[str, Writer]) -> None:
+    """Nor the window after it, whose turn has not come: a stream promises no half characters."""
+    writer, task = served["bart"], task_of(served["bart"])
+    windows = task.encode(LONG, num_beams=1, min_new_tokens=8).windows[:2]
+    steps: list[int] = []
+    pieces: list[str] = []
+
+    def half_a_character(ids: Sequence[int]) -> str:
+        return "Caf\ufffd" if ids else ""
+
+    stream = SummaryStream(half_a_character, pieces.append)
+    listeners = [partial(stream.push, place) for place in range(2)]
+    writing = writer.begin(windows, [lambda: len(steps) > 3, lambda: False], listeners)
+    while not writing.done:
+        steps.append(1)
+        writing.step()
+    assert pieces == []
 
 
 def test_one_cancelled_window_leaves_the_others(served: dict[str, Writer]) -> None:

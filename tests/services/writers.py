@@ -23,7 +23,7 @@ from export.quantize import to_int8
 from export.to_onnx import to_onnx
 from services.generate import Job
 from services.generation.model import DECODER_NAME, ENCODER_NAME, Seq2SeqModel
-from services.generation.settings import GenerationSettings
+from services.generation.settings import LEAST_PENALTY, MOST_PENALTY, GenerationSettings
 from services.manifest import describe_files, write_manifest
 from services.windows import TextTokenizer
 from tests.services import tiny
@@ -76,6 +76,7 @@ class TinyWriter:
     def random_job(self, rng: random.Random, beams: int | None = None, **options: Any) -> Job:
         """A job with a random source and a random set of options."""
         most = rng.choice([1, 2, 8, 16, 24, 40])
+        between = rng.uniform(LEAST_PENALTY, MOST_PENALTY)
         ends = rng.sample(self.likes, rng.choice([1, 2, 3]))
         chosen = {
             "decoder_start_token_id": self.start,
@@ -85,7 +86,7 @@ class TinyWriter:
             "num_beams": beams or rng.choice([1, 1, 2, 3, 4, 6]),
             "max_new_tokens": most,
             "min_new_tokens": rng.choice([0, 0, 0, 2, 8, most]),
-            "length_penalty": rng.choice([1.0, 1.0, 0.0, 2.0, 0.6, -1.0]),
+            "length_penalty": rng.choice([1.0, 0.0, 2.0, LEAST_PENALTY, MOST_PENALTY, between]),
             "no_repeat_ngram_size": rng.choice([0, 0, 1, 2, 3, 4]),
             "early_stopping": rng.choice([True, False, "never"]),
         }

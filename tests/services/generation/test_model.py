@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
 import numpy as np
 import pytest
 from onnxruntime import OrtValue
 
-from services.binding import Bound
+from services.binding import Bound, Plain
 from services.errors import ArtifactError
-from services.generate import Generation, Job, results_of
+from services.generate import Generation, Job, generate, results_of
 from services.generation.model import Memory, Seq2SeqModel
 from services.generation.settings import GenerationSettings
-from tests.services.writers import TinyWriter
+from tests.services.writers import TinyWriter, load_graphs
 
 FAMILIES = ("bart", "t5", "pegasus")
 
@@ -79,6 +82,57 @@ def test_a_source_that_leaves_takes_its_padding_along() -> None:
     assert memory.mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
     assert memory.source["source"].shape == (2, 1, 4, 1)
     assert memory.written["written"].ravel().tolist() == [1, 2]
+
+
+def test_hypotheses_of_one_source_share_it() -> None:
+    memory = memory_of([0, 1], [2, 4])
+    memory.shares = True
+    memory.select(np.array([0, 0, 1, 1]))
+    assert memory.source["source"].shape == (4, 1, 4, 1)
+    memory.select(np.array([1, 0]))
+    assert memory.source["source"].shape == (1, 1, 2, 1)
+    assert memory.mask.tolist() == [[1, 1], [1, 1]]
+    source = memory.source["source"]
+    for rows in ([1, 0], [0, 0, 1]):
+        memory.select(np.array(rows))
+        assert memory.source["source"] is source
+    assert memory.mask.tolist() == [[1, 1]] * 3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_shared_source_writes_the_same(family: str, writers: dict[str, TinyWriter]) -> None:
+    writer, rng = writers[family], random.Random(4)
+    model = writer.model
+    assert model.shares_source
+    copying = load_graphs(writer.graphs, model._pad_id)
+    copying.shares_source = False
+    for _ in range(10):
+        jobs = [writer.random_job(rng, 5) for _ in range(rng.choice([1, 1, 3]))]
+        assert generate(model, jobs) == generate(copying, jobs)
+
+
+def test_a_graph_that_cannot_share_gets_copies(
+    writers: dict[str, TinyWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows_of: list[tuple[int, int]] = []
+    run = Plain.run
+
+    def refusing(self: Plain, names: Any, feeds: dict[str, Any], kept: Any = ()) -> Any:
+        sources = [value for name, value in feeds.items() if ".encoder." in name]
+        if sources:
+            rows_of.append((len(feeds["input_ids"]), len(sources[0])))
+            if rows_of[-1][0] != rows_of[-1][1]:
+                raise RuntimeError("cannot be reshaped")
+        return run(self, names, feeds, kept)
+
+    writer, rng = writers["bart"], random.Random(5)
+    job = writer.random_job(rng, 3, max_new_tokens=8, min_new_tokens=8)
+    expected = generate(writer.model, [job])
+    monkeypatch.setattr(Plain, "run", refusing)
+    model = load_graphs(writer.graphs, writer.model._pad_id)
+    assert not model.shares_source
+    assert generate(model, [job]) == expected
+    assert rows_of[-1] == (3, 3)
 
 
 def test_graphs_of_another_layout_are_refused(writers: dict[str, TinyWriter]) -> None:

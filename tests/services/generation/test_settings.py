@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -98,9 +99,17 @@ def test_a_request_replaces_what_it_names() -> None:
         ("max_new_tokens", 0),
         ("min_new_tokens", -1),
         ("no_repeat_ngram_size", -1),
+        ("length_penalty", -1.5),
+        ("length_penalty", 11.0),
+        ("length_penalty", math.nan),
         ("early_stopping", "sometimes"),
     ],
 )
 def test_impossible_values_are_refused(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"{name} is {value!r}; expected"):
         GenerationSettings(**{name: value})
+
+
+def test_a_checkpoint_whose_summaries_would_be_lost_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"length_penalty is -3.0; expected -1 to 10"):
+        settings({**T5, "length_penalty": -3.0})
