@@ -8,11 +8,14 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from services.pace import FIRST, Ratio
+from services.plan import SHORT, Plan
 from services.tasks.base import Encoded, Outputs
 from services.windows import Window
 from services.work import DeadlineError, Done, Infers, Item, Stepwise, Writes
 
 logger = logging.getLogger("transfer")
+
+FIRST_S = 0.1  # of work that weighs as much as what is believed of a model at first
 
 
 class Outbox:
@@ -41,12 +44,17 @@ class Outbox:
 
 
 class Group:
-    """The items of one request, answered together."""
+    """The items of one request, answered together.
+
+    tokens, effort: what it counts for in the bound of the queue
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, items: int, deadline: float) -> None:
         self.future: asyncio.Future[list[Done]] = loop.create_future()
         self.deadline = deadline
         self.left = False
+        self.tokens = 0
+        self.effort = 0
         self.waiting: deque[Task | Part] = deque()
         self._done: list[Done | None] = [None] * items
         self._open = items
@@ -103,20 +111,41 @@ class Part:
 
 
 class Lane:
-    """What waits for one runtime: its requests, in turn."""
+    """What waits for one runtime: its requests, in turn.
+
+    effort: of these requests, waiting or running
+    tokens_per_second: effort that one worker works off in a second
+    answered: items that this was learned from
+    """
 
     def __init__(self, runtime: Infers) -> None:
         self.runtime = runtime
         self.writer = runtime if isinstance(runtime, Writes) else None
         self.groups: deque[Group] = deque()
         self.running = 0
-        self.tokens_per_second = Ratio(FIRST)  # of one worker
-        self.answered = 0  # items, that the pace was learned from
+        self.effort = 0
+        self.tokens_per_second = Ratio(_first_pace(runtime.plan), FIRST_S)
+        self.answered = 0
 
     @property
     def open(self) -> bool:
         """Whether it may have another turn now."""
         return self.running < self.runtime.plan.calls
+
+    def seconds(self, effort: int) -> float:
+        """About how long one worker needs."""
+        return effort / max(self.tokens_per_second.value, 1e-9)
+
+    def learn(self, effort: int, seconds: float, complete: bool) -> None:
+        """What an item took; one that failed or was given up tells only that it is slower yet."""
+        if complete or seconds > self.seconds(effort):
+            self.tokens_per_second.learn(effort, seconds)
+            self.answered += 1
+
+
+def _first_pace(plan: Plan) -> float:
+    """Tokens a second of one worker, as the graph was measured where it was."""
+    return plan.windows_per_s * SHORT / plan.calls or FIRST
 
 
 Owned = tuple[Task, int]  # a task, and which of its windows

@@ -70,6 +70,7 @@ class Item:
     characters: length of what is read, from which its cost is estimated
     key: items of one runtime with equal keys have equal results; None is equal to nothing
     heard: told, in a worker, the final tokens of each window as soon as a model has written them
+    written: tokens that are written about one window at most, over all beams; window: its tokens
     """
 
     encode: Callable[[], Encoded]
@@ -77,6 +78,12 @@ class Item:
     characters: int = 0
     key: Hashable = None
     heard: Heard | None = None
+    written: int = 0
+    window: int = 1
+
+    def effort(self, tokens: int) -> int:
+        """Tokens read and, at most, written, when so many are read."""
+        return tokens + self.written * -(-tokens // self.window)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Protocol
 
 from services.errors import TransferError
-from services.pace import Pace
+from services.pace import Lengths
 from services.plan import Plan, calls_of
 from services.queued import Owned, Part, Task, Turn
 from services.tasks.base import Outputs
@@ -27,7 +27,7 @@ class Desk(Protocol):
     """Where turns come from, and where results go."""
 
     lock: Lock
-    pace: Pace
+    lengths: Lengths
 
     def queue_parts(self, task: Task, parts: Sequence[Part]) -> None:
         """Let other workers take up parts of a long item."""
@@ -204,9 +204,8 @@ class Worker:
                 done.error = _defect(error)
         done.decode = perf_counter() - began
         task.encoded, task.outputs = None, []
-        self._desk.pace.learn(done.tokens, task.item.characters, done.seconds)
-        task.lane.tokens_per_second.learn(done.tokens, done.seconds)
-        task.lane.answered += 1
+        self._desk.lengths.learn(done.tokens, task.item.characters)
+        task.lane.learn(task.item.effort(done.tokens), done.seconds, done.error is None)
         self._desk.finish(task)
 
 

@@ -1,4 +1,4 @@
-"""The queue: answers in order, faults by item, a bound in tokens, deadlines, turns, long items."""
+"""The queue: answers in order, faults by item, deadlines, turns, long items."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from services.errors import ContentError
 from services.plan import Plan
-from services.scheduler import OverloadError, Scheduler
+from services.scheduler import Scheduler
 from services.tasks.base import Encoded, Outputs
 from services.windows import Tokens, Window
 from services.work import DeadlineError, Done, Item, work
@@ -228,93 +228,6 @@ def test_equal_items_of_different_runtimes_are_not_mixed_up(one: Scheduler) -> N
     assert (echo.calls, other.calls) == ([[1]], [[1]])
 
 
-def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
-    scheduler, echo = Scheduler(threads=1, queue_tokens=100), Echo()
-    echo.gate.clear()
-
-    async def main() -> list[Any]:
-        tokens = scheduler.pace.tokens(40)
-        first = [
-            asyncio.create_task(scheduler.run(echo, [item(n)], 20)) for n in range(100 // tokens)
-        ]
-        await until(lambda: echo.calls)
-        with pytest.raises(OverloadError) as caught:
-            await scheduler.run(echo, [item(9)], 20)
-        assert caught.value.status == 429 and caught.value.retry_after_s >= 1
-        assert "the limit is 100" in caught.value.message
-        echo.gate.set()
-        return [found((await one)[0]) for one in first]
-
-    answers = asyncio.run(main())
-    assert answers == list(range(len(answers))) and len(answers) > 1
-    assert run(scheduler, Echo(), [item(1)]) == [1]
-    scheduler.close()
-
-
-def test_what_waits_may_take_a_time_at_the_present_pace() -> None:
-    """A slow machine, or a slow model, refuses sooner: an overload is over as fast there."""
-    scheduler, echo = Scheduler(threads=1, queue_tokens=PLENTY, queue_s=2.0), Echo()
-    for _ in range(2000):
-        scheduler.pace.learn(100, 400, seconds=0.1)  # 1,000 tokens a second
-    echo.gate.clear()
-
-    async def main() -> list[Any]:
-        tokens = scheduler.pace.tokens(40)
-        fitting = 2000 // tokens
-        first = [asyncio.create_task(scheduler.run(echo, [item(n)], 20)) for n in range(fitting)]
-        await until(lambda: echo.calls)
-        with pytest.raises(OverloadError, match="the limit is 2000"):
-            for n in range(fitting):
-                await scheduler.run(echo, [item(n)], 20)
-        echo.gate.set()
-        return [found((await one)[0]) for one in first]
-
-    assert len(asyncio.run(main())) > 100
-    scheduler.close()
-
-
-def test_what_would_take_much_longer_than_its_deadline_is_not_begun() -> None:
-    scheduler, echo = Scheduler(threads=1, queue_tokens=PLENTY), Echo()
-    book = Item(item(1).encode, item(1).decode, characters=400_000)
-    run(scheduler, echo, [item(0) for _ in range(4)])
-    lane = next(iter(scheduler._lanes.values()))
-    for _ in range(2000):
-        lane.tokens_per_second.learn(100, 0.1)  # 1,000 tokens a second
-    scheduler._refuse_hopeless(lane, 10**6, 20.0)  # of four items its pace is not known yet
-    run(scheduler, echo, [item(0)])
-    calls = len(echo.calls)
-    with pytest.raises(DeadlineError, match=r"About \d+ tokens take .* allowed are 20"):
-        run(scheduler, echo, [book])
-    assert len(echo.calls) == calls
-    assert run(scheduler, echo, [book], timeout_s=1000) == [1]
-    scheduler.close()
-
-
-def test_retry_after_grows_with_what_waits_and_with_how_slow_it_goes(one: Scheduler) -> None:
-    one.tokens = 10_000
-    for _ in range(2000):
-        one.pace.learn(100, 400, seconds=0.1)  # 1,000 tokens a second
-    assert 9 <= one._overload(PLENTY).retry_after_s <= 11
-    one.tokens = 40_000
-    assert 36 <= one._overload(PLENTY).retry_after_s <= 44
-    one.tokens = 0
-
-
-def test_one_request_larger_than_the_bound_is_answered_and_shuts_out_nobody() -> None:
-    scheduler, echo = Scheduler(threads=1, queue_tokens=200), Echo()
-    echo.gate.clear()
-
-    async def main() -> None:
-        huge = asyncio.create_task(scheduler.run(echo, [item(n) for n in range(50)], 20))
-        await until(lambda: echo.calls)
-        small = asyncio.create_task(scheduler.run(echo, [item(99)], 20))
-        echo.gate.set()
-        assert len(await huge) == 50 and found((await small)[0]) == 99
-
-    asyncio.run(main())
-    scheduler.close()
-
-
 def test_after_the_deadline_what_has_not_begun_is_dropped(one: Scheduler) -> None:
     echo = Echo()
     echo.gate.clear()
@@ -368,9 +281,9 @@ def test_the_parts_of_an_item_that_nobody_wants_are_dropped(one: Scheduler) -> N
 
 
 def test_estimates_follow_the_texts_that_come(one: Scheduler) -> None:
-    before = one.pace.tokens(4000)
+    before = one.lengths.tokens(4000)
     run(one, Echo(), [item(number) for number in range(300)])  # 10 tokens for 40 characters
-    after = one.pace.tokens(4000)
+    after = one.lengths.tokens(4000)
     assert abs(after - 1000) < abs(before - 1000) and after == pytest.approx(1000, rel=0.1)
 
 

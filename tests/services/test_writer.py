@@ -10,9 +10,11 @@ import pytest
 
 from services.errors import ArtifactError, ContentError, UsageError
 from services.generation.text import SummaryStream
+from services.items import items_of
 from services.registry import check_variant, model_entry
 from services.runtime import Runtime
 from services.scheduler import Scheduler
+from services.schemas import SummarizeRequest, convert_request
 from services.tasks.generate_summary import GenerateSummary, Source, first_sentences, joined
 from services.windows import Window
 from services.work import Item, work
@@ -215,6 +217,17 @@ def test_the_scheduler_works_on_it_as_on_any_runtime(served: dict[str, Writer]) 
         scheduler.close()
     assert [one.result for one in done] == [work(item, writer).result for item in items]
     assert all(one.result and one.result["sentences"] == [] for one in done)
+
+
+def test_an_item_counts_what_may_be_written_about_it(served: dict[str, Writer]) -> None:
+    def effort(tokens: int, **generation: int) -> int:
+        body = {"text": TEXTS[0], "generation": generation}
+        items, _ = items_of(convert_request(body, SummarizeRequest), served["bart"])
+        return items[0].effort(tokens)
+
+    assert effort(30, num_beams=1, max_new_tokens=1) == 30 + 1
+    assert effort(30, num_beams=16, max_new_tokens=512) == 30 + 16 * 512
+    assert effort(65) == 65 + 3 * 2 * 12  # three windows of 32 tokens, as its manifest writes
 
 
 def test_calls_are_told(served: dict[str, Writer]) -> None:
