@@ -15,6 +15,7 @@ from services.work import DeadlineError, Done, Infers, Item, Stepwise, Writes
 
 logger = logging.getLogger("transfer")
 
+OPEN_CALLS = 2  # times the calls of a plan, that what is being written may take of memory
 FIRST_S = 0.1  # of work that weighs as much as what is believed of a model at first
 
 
@@ -47,6 +48,7 @@ class Group:
     """The items of one request, answered together.
 
     tokens, effort: what it counts for in the bound of the queue
+    begun: turns with items of it that have not ended
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, items: int, deadline: float) -> None:
@@ -55,6 +57,7 @@ class Group:
         self.left = False
         self.tokens = 0
         self.effort = 0
+        self.begun = 0
         self.waiting: deque[Task | Part] = deque()
         self._done: list[Done | None] = [None] * items
         self._open = items
@@ -111,8 +114,10 @@ class Part:
 
 
 class Lane:
-    """What waits for one runtime: its requests, in turn.
+    """What waits for one runtime: its requests, in turn; and what has begun.
 
+    running: turns that a worker is at
+    turns: those that have begun; what a model writes rests now and then, so they may be more
     effort: of these requests, waiting or running
     tokens_per_second: effort that one worker works off in a second
     answered: items that this was learned from
@@ -123,14 +128,49 @@ class Lane:
         self.writer = runtime if isinstance(runtime, Writes) else None
         self.groups: deque[Group] = deque()
         self.running = 0
+        self.turns: set[Turn] = set()
         self.effort = 0
         self.tokens_per_second = Ratio(_first_pace(runtime.plan), FIRST_S)
         self.answered = 0
 
+    def free(self, left: Lane | None = None) -> bool:
+        """Whether one more turn may run; left: the lane of a turn that would rest instead."""
+        return self.running - (left is self) < self.runtime.plan.calls
+
     @property
-    def open(self) -> bool:
-        """Whether it may have another turn now."""
-        return self.running < self.runtime.plan.calls
+    def full(self) -> bool:
+        """Whether as many turns have begun as may run."""
+        return len(self.turns) >= self.runtime.plan.calls
+
+    def may_begin(self) -> bool:
+        """Whether something that waits may begin, beside what rests.
+
+        Of a request that nothing of has begun yet: no other waits for the whole of what is being
+        written. The parts of one text are no newcomers, and are written one after the other.
+        """
+        if not self.full:
+            return bool(self.groups)
+        if sum(turn.share for turn in self.turns) >= OPEN_CALLS * self.runtime.plan.calls:
+            return False
+        return any(not group.begun for group in self.groups)
+
+    def hold_back(self) -> list[Group]:
+        """Take out the requests that may not begin now."""
+        if not self.full:
+            return []
+        held = [group for group in self.groups if group.begun]
+        self.groups = deque(group for group in self.groups if not group.begun)
+        return held
+
+    def begin(self, turn: Turn) -> None:
+        self.turns.add(turn)
+        for group in turn.groups:
+            group.begun += 1
+
+    def end(self, turn: Turn) -> None:
+        self.turns.discard(turn)
+        for group in turn.groups:
+            group.begun -= 1
 
     def seconds(self, effort: int) -> float:
         """About how long one worker needs."""
@@ -155,6 +195,7 @@ Owned = tuple[Task, int]  # a task, and which of its windows
 class Turn:
     """What one worker works on together; of a runtime that writes also how far it has come.
 
+    groups: that the work is of, one by one
     calls: those still to be made, None before the items are encoded
     writing: the call that is going on, about the windows `owned`
     open: the places in `owned` of the windows that have not ended
@@ -162,6 +203,7 @@ class Turn:
 
     lane: Lane
     work: list[Task | Part]
+    groups: list[Group]
     calls: deque[list[Owned]] | None = None
     owned: list[Owned] = field(default_factory=list)
     open: set[int] = field(default_factory=set)
@@ -169,3 +211,10 @@ class Turn:
     tokens: int = 0  # written by each window in `writing`
     seconds: float = 0.0
     rests_until: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Of the largest call that the plan allows."""
+        plan = self.lane.runtime.plan
+        tokens = sum(one.cost for one in self.work)
+        return min(max(len(self.work) / plan.windows, tokens / plan.tokens), 1.0)

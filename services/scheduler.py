@@ -7,8 +7,8 @@ with as many others for the same runtime as that runtime's plan says; encodes, i
 it; and hands the result back to the event loop. A long item is cut into parts that other workers
 take up. Requests are served in turn, one item of each, so that a long list delays nobody else.
 
-What a model writes takes seconds. While others wait, such a turn goes on for a moment at a time,
-and rests as long between two tokens.
+What a model writes takes seconds. While others wait, for the same model too, such a turn goes on
+for a moment at a time, and rests as long between two tokens.
 """
 
 from __future__ import annotations
@@ -238,39 +238,46 @@ class Scheduler:
         for _ in range(len(self._ready)):
             first = self._ready.popleft()
             if isinstance(first, Turn):
+                if not first.lane.free():
+                    self._ready.append(first)
+                    continue
                 if perf_counter() >= first.rests_until:
-                    return first
+                    return _run(first)
                 self._ready.append(first)
                 resting = resting or first
                 continue
-            if not first.open:
+            if self._closing:
+                continue
+            if not first.free() or not first.may_begin():
                 self._ready.append(first)
                 continue
-            work = self._fill(first)
+            turn = self._fill(first)
             if first.groups:
                 self._ready.append(first)
-            elif not work:
+            elif not turn.work:
                 self._drop_if_over(first)
-            if work:
-                first.running += 1
-                return Turn(first, work)
+            if turn.work:
+                first.begin(turn)
+                return _run(turn)
         if resting is not None:
             self._ready.remove(resting)
-        return resting
+            return _run(resting)
+        return None
 
-    def _fill(self, lane: Lane) -> list[Task | Part]:
+    def _fill(self, lane: Lane) -> Turn:
         """One item of each request in turn, as far as the plan goes; what nobody wants is dropped.
 
         Each worker gets its share of what waits, so that none is idle while another has a batch.
         """
         plan, now = lane.runtime.plan, perf_counter()
         most = max(1, min(plan.windows, math.ceil(self.waiting / self.threads)))
-        turn: list[Task | Part] = []
+        turn = Turn(lane, [], [])
+        held = lane.hold_back()
         tokens = 0
-        while lane.groups and len(turn) < most:
+        while lane.groups and len(turn.work) < most:
             group = lane.groups[0]
             work = group.waiting[0]
-            if turn and tokens + work.cost > plan.tokens:
+            if turn.work and tokens + work.cost > plan.tokens:
                 break
             group.waiting.popleft()
             lane.groups.popleft()
@@ -279,14 +286,16 @@ class Scheduler:
             self.waiting -= 1
             if work.wanted(now):
                 tokens += work.cost
-                turn.append(work)
+                turn.work.append(work)
+                turn.groups.append(group)
             else:
                 self._forget(work if isinstance(work, Task) else work.task)
+        lane.groups.extend(held)
         return turn
 
     def _drop_if_over(self, lane: Lane) -> None:
         """Let go of a lane whose runtime is retired, and with it of the runtime's graphs."""
-        if lane.runtime in self._retired and not lane.groups and not lane.running:
+        if lane.runtime in self._retired and not lane.groups and not lane.turns:
             self._lanes.pop(lane.runtime, None)
 
     def _forget(self, task: Task) -> None:
@@ -300,10 +309,10 @@ class Scheduler:
     def _serve(self) -> None:
         while True:
             with self.lock:
-                if self._closing:
-                    return
                 turn = self._take()
                 if turn is None:
+                    if self._closing:
+                        return
                     self._idle += 1
             if turn is None:
                 self._wake.get()
@@ -314,8 +323,9 @@ class Scheduler:
             except Exception:
                 logger.exception("a turn failed")
             with self.lock:
+                turn.lane.running -= 1
                 if finished:
-                    turn.lane.running -= 1
+                    turn.lane.end(turn)
                     self._drop_if_over(turn.lane)
                 else:
                     self._ready.append(turn)
@@ -331,10 +341,13 @@ class Scheduler:
             group.waiting.extendleft(reversed(parts))
             self._queue(task.lane, group, len(parts))
 
-    def others_wait(self) -> bool:
+    def others_wait(self, turn: Turn) -> bool:
         with self.lock:
             return not self._closing and any(
-                isinstance(one, Turn) or one.open for one in self._ready
+                one.lane.free(left=turn.lane)
+                if isinstance(one, Turn)
+                else one.free(left=turn.lane) and one.may_begin()
+                for one in self._ready
             )
 
     def unwanted(self, task: Task) -> bool:
@@ -348,6 +361,12 @@ class Scheduler:
         with self.lock:
             self._forget(task)
         task.outbox.put(task)
+
+
+def _run(turn: Turn) -> Turn:
+    """A worker is at it from now on."""
+    turn.lane.running += 1
+    return turn
 
 
 def _share(counted: int, most: float) -> int:

@@ -32,8 +32,8 @@ class Desk(Protocol):
     def queue_parts(self, task: Task, parts: Sequence[Part]) -> None:
         """Let other workers take up parts of a long item."""
 
-    def others_wait(self) -> bool:
-        """Whether somebody could have a turn now."""
+    def others_wait(self, turn: Turn) -> bool:
+        """Whether somebody could have a turn now, if this one rested."""
 
     def unwanted(self, task: Task) -> bool:
         """Whether nobody waits for it; then nobody will join it any more."""
@@ -138,7 +138,7 @@ class Worker:
                 self._give_up(turn, error)
             now = perf_counter()
             if turn.writing and now > until:
-                if self._desk.others_wait():
+                if self._desk.others_wait(turn):
                     turn.rests_until = 2 * now - until + SLICE_S  # as long as it has worked
                     return False
                 until = now + SLICE_S
