@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from services.pace import FIRST, Ratio
 from services.plan import SHORT, Plan
@@ -191,6 +193,26 @@ def _first_pace(plan: Plan) -> float:
 Owned = tuple[Task, int]  # a task, and which of its windows
 
 
+class Listener:
+    """Tells the tokens of one window, none of them twice when it is written again."""
+
+    def __init__(self, tell: Callable[[Sequence[int], bool], None]) -> None:
+        self._tell = tell
+        self._told = 0
+        self._written = 0
+
+    def again(self) -> None:
+        """From the first token on."""
+        self._written = 0
+
+    def __call__(self, tokens: Sequence[int], ended: bool) -> None:
+        new = tokens[max(self._told - self._written, 0) :]
+        self._written += len(tokens)
+        self._told = max(self._told, self._written)
+        if new or ended:
+            self._tell(new, ended)
+
+
 @dataclass(slots=True, eq=False)
 class Turn:
     """What one worker works on together; of a runtime that writes also how far it has come.
@@ -199,6 +221,8 @@ class Turn:
     calls: those still to be made, None before the items are encoded
     writing: the call that is going on, about the windows `owned`
     open: the places in `owned` of the windows that have not ended
+    seconds: of `writing` so far, the share of each window that is open
+    listeners: of the windows that somebody hears while they are written
     """
 
     lane: Lane
@@ -208,9 +232,19 @@ class Turn:
     owned: list[Owned] = field(default_factory=list)
     open: set[int] = field(default_factory=set)
     writing: Stepwise | None = None
-    tokens: int = 0  # written by each window in `writing`
     seconds: float = 0.0
+    listeners: dict[Owned, Listener] = field(default_factory=dict)
     rests_until: float = 0.0
+
+    def listener(self, owned: Owned) -> Listener | None:
+        """Who hears a window that is about to be written."""
+        task, index = owned
+        if task.item.heard is None:
+            return None
+        if owned not in self.listeners:
+            self.listeners[owned] = Listener(partial(task.item.heard, index))
+        self.listeners[owned].again()
+        return self.listeners[owned]
 
     @property
     def share(self) -> float:

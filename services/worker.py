@@ -146,38 +146,38 @@ class Worker:
 
     def _begin(self, turn: Turn, writer: Writes) -> None:
         assert turn.calls is not None
-        turn.owned, turn.tokens, turn.seconds = turn.calls.popleft(), 0, 0.0
+        turn.owned, turn.seconds = turn.calls.popleft(), 0.0
         turn.open = set(range(len(turn.owned)))
         turn.writing = writer.begin(
             [window_of(one) for one in turn.owned],
             [partial(self._desk.unwanted, task) for task, _ in turn.owned],
-            [task.item.heard and partial(task.item.heard, index) for task, index in turn.owned],
+            [turn.listener(one) for one in turn.owned],
         )
 
     def _step(self, turn: Turn) -> None:
-        """One token for every window; those that end with it have an equal share of the time."""
+        """One token for the windows, which share its time equally."""
         assert turn.writing is not None
         began = perf_counter()
         ended = turn.writing.step()
-        turn.tokens += 1
-        turn.seconds += perf_counter() - began
+        turn.seconds += (perf_counter() - began) / len(turn.open)
         for place, output in ended:
             turn.open.discard(place)
             task, index = turn.owned[place]
             found = _too_late() if output is None else output
-            self._deposit(task, index, found, turn.seconds / len(turn.owned))
+            self._deposit(task, index, found, turn.seconds)
         if turn.writing.done:
             turn.writing = None
 
     def _give_up(self, turn: Turn, error: Exception) -> None:
-        """At the first token each window is tried alone, so that a fault stays with its item."""
+        """Write anew what was open together, each alone, so that a fault stays with its item."""
         assert turn.calls is not None
         turn.writing = None
-        if turn.tokens == 0 and len(turn.owned) > 1:
-            turn.calls.extendleft([one] for one in turn.owned)
-            return
-        for place in turn.open:
-            self._deposit(*turn.owned[place], _defect(error), 0.0)
+        left = [turn.owned[place] for place in sorted(turn.open)]
+        if len(left) > 1:
+            turn.calls.extendleft([one] for one in reversed(left))
+        else:
+            for task, index in left:
+                self._deposit(task, index, _defect(error), 0.0)
 
     def _deposit(
         self, task: Task, index: int, output: Outputs | TransferError, seconds: float

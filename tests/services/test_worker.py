@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from services.plan import Plan
-from services.queued import Group
+from services.queued import Group, Listener
 from services.scheduler import Scheduler
 from services.tasks.base import Encoded, Outputs
 from services.windows import Tokens, Window
@@ -233,12 +235,44 @@ def test_a_twin_of_what_was_given_up_is_written_anew(one: Scheduler) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("broken_at", [0, 3])
-def test_a_defect_at_the_first_token_stays_with_its_item(one: Scheduler, broken_at: int) -> None:
+@pytest.mark.parametrize("broken_at", [0, 1, 3, 4])
+def test_a_defect_at_any_token_stays_with_its_item(one: Scheduler, broken_at: int) -> None:
+    """All neighbours were answered with it, unless it came at the first token."""
     scribe = Scribe(broken_at=broken_at)
-    answers = run(one, scribe, [item(5), item(BROKEN), item(2)])
-    assert answers == ([5, "internal", 2] if broken_at == 0 else ["internal", "internal", 2])
+    answers = run(one, scribe, [item(5), item(BROKEN), item(2), item(8)])
+    assert answers == [5, "internal", 2, 8]
     assert run(one, scribe, [item(4)]) == [4]
+
+
+def test_what_is_written_again_is_not_told_again(one: Scheduler) -> None:
+    heard: list[tuple[int, list[int], bool]] = []
+    told = replace(item(5), heard=lambda *what: heard.append(what))  # type: ignore[arg-type]
+    assert run(one, Scribe(broken_at=3), [told, item(BROKEN)]) == [5, "internal"]
+    assert heard == [(0, [k], k == 5) for k in range(1, 6)]
+
+
+def test_who_listens_hears_every_token_once_however_they_come() -> None:
+    heard: list[tuple[list[int], bool]] = []
+    listener = Listener(lambda tokens, ended: heard.append((list(tokens), ended)))
+    listener([1, 2], False)
+    listener([3], False)
+    listener.again()
+    listener([], False)
+    listener([1], False)
+    listener([2, 3, 4], False)
+    listener.again()
+    listener([1, 2, 3, 4], False)
+    listener([], True)
+    assert heard == [([1, 2], False), ([3], False), ([4], False), ([], True)]
+
+
+def test_the_time_of_a_batch_is_shared_by_what_was_open(
+    one: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long text had half of the time that it took, and a short one beside it the other half."""
+    monkeypatch.setattr("services.worker.perf_counter", itertools.count().__next__)
+    [short, long] = asyncio.run(one.run(Scribe(), [item(2), item(20)], 20))  # a step takes 1
+    assert (short.infer, long.infer) == (1.0, 19.0)
 
 
 def test_final_tokens_are_heard_by_window(one: Scheduler) -> None:
