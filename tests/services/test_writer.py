@@ -5,14 +5,16 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from services.errors import ArtifactError, ContentError, UsageError
 from services.generation.text import SummaryStream
 from services.items import items_of
+from services.manifest import Manifest
 from services.registry import check_variant, model_entry
-from services.runtime import Runtime
+from services.runtime import CPU, Runtime, plan_key_of
 from services.scheduler import Scheduler
 from services.schemas import SummarizeRequest, convert_request
 from services.tasks.generate_summary import GenerateSummary, Source, first_sentences, joined
@@ -248,6 +250,28 @@ def test_a_plan_is_measured_and_followed(served: dict[str, Writer]) -> None:
     writer.follow(plan)
     assert answer(writer, TEXTS[0]) == text
     writer.follow(before)
+
+
+def test_a_plan_is_of_both_graphs_and_of_the_beams(folders: dict[str, Path]) -> None:
+    """Exported again with another encoder, or more beams, it was called by its old plan."""
+    manifest = check_variant(folders["bart"])
+
+    def changed(name: str) -> Manifest:
+        files = [
+            msgspec.structs.replace(file, sha256="0" * 64) if file.path == name else file
+            for file in manifest.files
+        ]
+        return msgspec.structs.replace(manifest, files=files)
+
+    more = {**manifest.decoding, "num_beams": 16}
+    others = [
+        changed("encoder_model.onnx"),
+        changed("decoder_model_merged.onnx"),
+        msgspec.structs.replace(manifest, decoding=more),
+    ]
+    keys = [plan_key_of(one, CPU, 2) for one in (manifest, *others)]
+    assert len(set(keys)) == 4
+    assert plan_key_of(changed("tokenizer.json"), CPU, 2) == keys[0]
 
 
 def test_models_lists_it_by_its_decoder(folders: dict[str, Path]) -> None:
