@@ -80,7 +80,10 @@ class Group:
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One computation; several requests may wait for it."""
+    """One computation; several requests may wait for it, each in its own place.
+
+    begun: taken by a worker, or dropped
+    """
 
     lane: Lane
     item: Item
@@ -92,6 +95,7 @@ class Task:
     encoded: Encoded | None = None
     outputs: list[Outputs | None] = field(default_factory=list)
     missing: int = 0
+    begun: bool = False
 
     @property
     def windows(self) -> list[Window]:
@@ -101,6 +105,12 @@ class Task:
 
     def wanted(self, now: float) -> bool:
         return any(group.wanted(now) for group, _ in self.waiters)
+
+    def join(self, group: Group, index: int) -> None:
+        """Of another request; it begins when the first of them has its turn."""
+        if not self.begun and self.waiters[-1][0] is not group:
+            group.waiting.append(self)
+        self.waiters.append((group, index))
 
 
 @dataclass(slots=True, eq=False)

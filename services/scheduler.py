@@ -157,7 +157,7 @@ class Scheduler:
                 key = (id(lane), item.key)
                 twin = self._in_flight.get(key) if item.key is not None else None
                 if twin is not None and twin.outbox is outbox:
-                    twin.waiters.append((group, index))
+                    twin.join(group, index)
                     continue
                 task = Task(lane, item, cost, outbox, [(group, index)], entered)
                 group.waiting.append(task)
@@ -277,13 +277,18 @@ class Scheduler:
         while lane.groups and len(turn.work) < most:
             group = lane.groups[0]
             work = group.waiting[0]
-            if turn.work and tokens + work.cost > plan.tokens:
+            begun = isinstance(work, Task) and work.begun  # in the place of a twin
+            if turn.work and tokens + work.cost > plan.tokens and not begun:
                 break
             group.waiting.popleft()
             lane.groups.popleft()
             if group.waiting:
                 lane.groups.append(group)
             self.waiting -= 1
+            if begun:
+                continue
+            if isinstance(work, Task):
+                work.begun = True
             if work.wanted(now):
                 tokens += work.cost
                 turn.work.append(work)

@@ -221,6 +221,52 @@ def test_equal_items_in_flight_are_computed_once(one: Scheduler) -> None:
     assert echo.calls == [[1], [2], [1]]
 
 
+def test_an_item_that_another_request_has_last_is_not_last_for_its_twin(one: Scheduler) -> None:
+    """A text that a list of 1000 ended with took as long as the list."""
+    echo = Echo()
+    echo.gate.clear()
+
+    async def main() -> None:
+        long = asyncio.create_task(one.run(echo, [item(n, key=n) for n in range(100)], 20))
+        await until(lambda: echo.calls)
+        asked = [
+            asyncio.create_task(one.run(echo, [item(99, key=99), item(99, key=99)], 20)),
+            asyncio.create_task(one.run(echo, [item(98, key=98), item(99, key=99)], 20)),
+        ]
+        await asyncio.sleep(0)
+        echo.gate.set()
+        assert [found(done) for [done, _] in await asyncio.gather(*asked)] == [99, 98]
+        assert [found(done) for done in await long] == list(range(100))
+
+    asyncio.run(main())
+    assert max(echo.calls.index([99]), echo.calls.index([98])) <= 4
+    assert sorted(echo.calls) == [[n] for n in range(100)]  # each once
+    asyncio.run(until(lambda: one.waiting == 0))
+
+
+def test_a_twin_of_a_request_that_left_keeps_its_own_place(one: Scheduler) -> None:
+    echo = Echo()
+    echo.gate.clear()
+
+    async def main() -> None:
+        first = asyncio.create_task(one.run(echo, [item(0)], 20))
+        await until(lambda: echo.calls)
+        leaves = asyncio.create_task(one.run(echo, [item(n, key=n) for n in (1, 2)], 20))
+        await asyncio.sleep(0)
+        stays = asyncio.create_task(one.run(echo, [item(2, key=2)], 20))
+        await asyncio.sleep(0)
+        leaves.cancel()
+        await asyncio.sleep(0)
+        echo.gate.set()
+        assert found((await stays)[0]) == 2
+        await first
+
+    asyncio.run(main())
+    assert echo.calls == [[0], [2]]
+    asyncio.run(until(lambda: one.waiting == 0))
+    assert not one._in_flight
+
+
 def test_equal_items_of_different_runtimes_are_not_mixed_up(one: Scheduler) -> None:
     echo, other = Echo(), Echo()
     run(one, echo, [item(1, key="a")])
