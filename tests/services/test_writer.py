@@ -113,6 +113,22 @@ def test_nothing_writes_more_than_it_reads_because_it_must(served: dict[str, Wri
     assert window.settings.min_new_tokens == len(window) < 12
 
 
+def test_no_number_of_beams_waits_for_another(served: dict[str, Writer]) -> None:
+    """A job of one beam began when those of two had ended, however long these wrote."""
+    writer, task = served["bart"], task_of(served["bart"])
+    options = [{"num_beams": 2, "min_new_tokens": 12}, {"num_beams": 1, "max_new_tokens": 3}]
+    windows = [
+        window
+        for changes in options
+        for window in task.encode(TEXTS[0], long_text="truncate", **changes).windows
+    ]
+    writing = writer.begin(windows)
+    ended: list[list[int]] = []
+    while not writing.done:
+        ended.append([place for place, _ in writing.step()])
+    assert ended.index([1]) < 6 < ended.index([0]) == len(ended) - 1
+
+
 def test_what_a_model_cannot_write_is_refused(served: dict[str, Writer]) -> None:
     task = task_of(served["bart"])
     with pytest.raises(UsageError, match="num_beams is 99; expected 1 to 16"):
