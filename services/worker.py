@@ -195,6 +195,8 @@ class Worker:
         if not last:
             return
         began = perf_counter()
+        if done.error is None and self._desk.unwanted(task):
+            done.error = _too_late()
         if done.error is None:
             try:
                 done.result = task.item.decode(task.encoded, complete(task.outputs))

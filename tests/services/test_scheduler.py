@@ -7,6 +7,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -283,6 +284,22 @@ def test_after_the_deadline_what_has_not_begun_is_dropped(one: Scheduler) -> Non
     echo.gate.set()
     assert run(one, echo, [item(4)]) == [4]
     assert echo.calls == [[1], [4]]  # 1 had begun; 2 and 3 never did
+
+
+def test_what_nobody_waits_for_any_more_is_not_decoded(one: Scheduler) -> None:
+    echo, decoded = Echo(), []
+    kept = item(1)
+
+    def decode(encoded: Any, outputs: list[Outputs]) -> Any:
+        decoded.append(1)
+        return kept.decode(encoded, outputs)
+
+    echo.gate.clear()
+    with pytest.raises(DeadlineError):
+        run(one, echo, [replace(kept, decode=decode)], timeout_s=0.05)
+    echo.gate.set()
+    assert run(one, echo, [item(2)]) == [2] and decoded == []
+    assert run(one, echo, [replace(kept, decode=decode)]) == [1] and decoded == [1]
 
 
 def test_a_request_that_is_given_up_is_dropped_and_its_twin_is_not(one: Scheduler) -> None:
