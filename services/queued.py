@@ -130,9 +130,9 @@ class Lane:
 
     running: turns that a worker is at
     turns: those that have begun; what a model writes rests now and then, so they may be more
-    effort: of these requests, waiting or running
-    tokens_per_second: effort that one worker works off in a second
-    answered: items that this was learned from
+    effort: of its requests that wait or run
+    effort_per_second: of one worker; tokens_per_second: the tokens that it reads meanwhile
+    answered: items that these were learned from
     """
 
     def __init__(self, runtime: Infers) -> None:
@@ -142,6 +142,7 @@ class Lane:
         self.running = 0
         self.turns: set[Turn] = set()
         self.effort = 0
+        self.effort_per_second = Ratio(_first_pace(runtime.plan), FIRST_S)
         self.tokens_per_second = Ratio(_first_pace(runtime.plan), FIRST_S)
         self.answered = 0
 
@@ -186,12 +187,13 @@ class Lane:
 
     def seconds(self, effort: int) -> float:
         """About how long one worker needs."""
-        return effort / max(self.tokens_per_second.value, 1e-9)
+        return effort / max(self.effort_per_second.value, 1e-9)
 
-    def learn(self, effort: int, seconds: float, complete: bool) -> None:
+    def learn(self, tokens: int, effort: int, seconds: float, complete: bool) -> None:
         """What an item took; one that failed or was given up tells only that it is slower yet."""
         if complete or seconds > self.seconds(effort):
-            self.tokens_per_second.learn(effort, seconds)
+            self.effort_per_second.learn(effort, seconds)
+            self.tokens_per_second.learn(tokens, seconds)
             self.answered += 1
 
 

@@ -150,7 +150,7 @@ class Scheduler:
         with self.lock:
             self.asked += 1
             lane = self._lanes.get(runtime) or Lane(runtime)
-            self._refuse_hopeless(lane, effort, group.deadline - entered)
+            self._refuse_hopeless(lane, sum(costs), group.deadline - entered)
             self._admit(lane, group, sum(costs), effort)
             self._lanes[runtime] = lane
             for index, (item, cost) in enumerate(zip(items, costs, strict=True)):
@@ -168,11 +168,12 @@ class Scheduler:
 
     # --- the bound, under the lock
 
-    def _refuse_hopeless(self, lane: Lane, effort: int, timeout_s: float) -> None:
-        seconds = lane.seconds(effort) / self._at_once(lane)
+    def _refuse_hopeless(self, lane: Lane, tokens: int, timeout_s: float) -> None:
+        """By what is read: what is written at most is no reason to refuse what may be short."""
+        seconds = tokens / max(lane.tokens_per_second.value * self._at_once(lane), 1e-9)
         if lane.answered >= KNOWN and seconds > max(HOPELESS * timeout_s, HOPELESS_S):
             raise DeadlineError(
-                f"About {effort} tokens take this model about {seconds:.0f} s here; allowed are "
+                f"About {tokens} tokens take this model about {seconds:.0f} s here; allowed are "
                 f"{timeout_s:g}.",
                 LESS,
             )

@@ -207,7 +207,8 @@ class Worker:
         done.decode = perf_counter() - began
         task.encoded, task.outputs = None, []
         self._desk.lengths.learn(done.tokens, task.item.characters)
-        task.lane.learn(task.item.effort(done.tokens), done.seconds, done.error is None)
+        effort = task.item.effort(done.tokens)
+        task.lane.learn(done.tokens, effort, done.seconds, done.error is None)
         self._desk.finish(task)
 
 

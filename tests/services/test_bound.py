@@ -50,7 +50,7 @@ def paced(scheduler: Scheduler, echo: Echo, tokens_per_second: float) -> Lane:
     """The lane of a runtime that has answered much, so fast."""
     lane = scheduler._lanes[echo] = Lane(echo)
     for _ in range(2000):
-        lane.learn(100, 100 / tokens_per_second, complete=True)
+        lane.learn(100, 100, 100 / tokens_per_second, complete=True)
     return lane
 
 
@@ -131,7 +131,7 @@ def test_a_model_that_has_answered_nothing_is_believed_what_was_measured_of_it()
     assert Lane(measured).seconds(1200) == pytest.approx(1)  # 100 windows of 12 tokens a call
     lane = Lane(unmeasured)
     for _ in range(5):
-        lane.learn(100, 0.25, complete=True)
+        lane.learn(100, 100, 0.25, complete=True)
     assert lane.seconds(400) == pytest.approx(1, rel=0.5)
 
 
@@ -147,7 +147,7 @@ def test_what_waits_is_subtracted_as_it_was_counted_whatever_the_pace_became() -
             late = asyncio.create_task(scheduler.run(echo, [item(10)], 0.01))
             await until(lambda calls=calls: len(echo.calls) > calls)
             for _ in range(2000):
-                lane.learn(100, 100 / pace, complete=True)
+                lane.learn(100, 100, 100 / pace, complete=True)
             asked[3].cancel()
             await asyncio.sleep(0.02)
             echo.gate.set()
@@ -181,9 +181,9 @@ def test_what_may_be_written_counts_like_what_is_read() -> None:
 def test_of_what_fails_only_that_it_was_slow_is_learned() -> None:
     lane = Lane(Echo())
     before = lane.seconds(1000)
-    lane.learn(1000, 0.0, complete=False)
+    lane.learn(1000, 1000, 0.0, complete=False)
     assert (lane.seconds(1000), lane.answered) == (before, 0)
-    lane.learn(1000, 30.0, complete=False)
+    lane.learn(1000, 1000, 30.0, complete=False)
     assert lane.seconds(1000) > 20 and lane.answered == 1
 
 
@@ -196,6 +196,7 @@ def test_what_would_take_much_longer_than_its_deadline_is_not_begun() -> None:
         lane.tokens_per_second.learn(100, 0.1)  # 1,000 tokens a second
     scheduler._refuse_hopeless(lane, 10**6, 20.0)  # of four items its pace is not known yet
     run(scheduler, echo, [item(0)])
+    assert run(scheduler, echo, [replace(item(5), written=10**6)]) == [5]  # it may write less
     calls = len(echo.calls)
     with pytest.raises(DeadlineError, match=r"About \d+ tokens take .* allowed are 20"):
         run(scheduler, echo, [book])
