@@ -258,7 +258,7 @@ class Edge:
             )
             watch.body_is_here()
             request = decode_request(body, ROUTES[visit.route])
-            gate.admit(visit, body, engine.scheduler.pace.tokens)
+            gate.admit(visit, body, engine.scheduler.lengths.tokens)
             del body  # answering takes longer than reading
             return await answer_request(engine, request, timeout_s, visit.picked)
         except asyncio.CancelledError:
@@ -343,6 +343,7 @@ class Edge:
         engine = self._engine()
         engine.metrics.queue_depth.set(value=engine.scheduler.waiting)
         engine.metrics.queue_tokens.set(value=engine.scheduler.tokens)
+        engine.metrics.queue_seconds.set(value=engine.scheduler.seconds())
         engine.metrics.in_flight.set(value=self._in_flight)
         return engine.metrics.exposition()
 

@@ -137,7 +137,7 @@ def _summarize(request: SummarizeRequest, runtime: Runtime, say: Say | None) -> 
 def _write(request: SummarizeRequest, task: GenerateSummary, say: Say | None) -> list[Item]:
     options = msgspec.structs.asdict(request.generation) if request.generation else {}
     try:
-        task.settings.replace(**options)
+        settings = task.settings.replace(**options)
     except UsageError as error:
         raise InvalidError(f"generation: {error.message}", error.hint) from error
     limits = (request.max_sentences, request.max_words)
@@ -153,6 +153,8 @@ def _write(request: SummarizeRequest, task: GenerateSummary, say: Say | None) ->
             characters=len(text),
             key=None if heard else (text, choices),
             heard=heard,
+            written=settings.num_beams * settings.max_new_tokens,
+            window=settings.max_tokens,
         )
         for text in _list(request.text)
     ]

@@ -74,6 +74,9 @@ class Metrics:
         self.batch_size = Spread("batch_size", "Windows of one call of a graph", SIZES)
         self.queue_depth = Numbers("queue_depth", "Items that wait")
         self.queue_tokens = Numbers("queue_tokens", "Estimated tokens that wait or are being read")
+        self.queue_seconds = Numbers(
+            "queue_seconds", "Estimated time until the queue is worked off"
+        )
         self.in_flight = Numbers("in_flight", "Task requests being answered")
         self.rejected = Numbers("rejected", "Refused requests", ("reason",))
         self.memory = Numbers("model_memory_bytes", "Memory added by loading", ("model", "variant"))
@@ -173,6 +176,7 @@ class Metrics:
         for gauge in (
             self.queue_depth,
             self.queue_tokens,
+            self.queue_seconds,
             self.in_flight,
             self.memory,
             self.info,

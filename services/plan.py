@@ -5,13 +5,14 @@
 
 On a CPU the answer is usually one call per core with a few similar windows in it; on a GPU one
 call at a time with many. Which it is depends on the processor, the cores, ONNX Runtime and the
-graph, so these four are the key.
+graphs, so these four are the key.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -49,6 +50,18 @@ class Plan:
     tokens: int = 512
     padding: int = 4
     windows_per_s: float = 0.0
+
+
+def checked(plan: Plan) -> Plan:
+    """The plan, if graphs can be called by it; raises ValueError for one that stops all work."""
+    counts = (plan.calls, plan.threads, plan.windows, plan.tokens)
+    if not all(type(count) is int and count >= 1 for count in counts):
+        raise ValueError(f"calls, threads, windows and tokens are {counts}; expected 1 or more.")
+    if type(plan.padding) is not int or plan.padding < 0:
+        raise ValueError(f"padding is {plan.padding!r}; expected 0 or more.")
+    if type(plan.windows_per_s) not in (int, float) or not 0 <= plan.windows_per_s < math.inf:
+        raise ValueError(f"windows_per_s is {plan.windows_per_s!r}; expected 0 or more.")
+    return plan
 
 
 def unmeasured(cores: int, gpu: bool, alone: bool = False) -> Plan:
@@ -211,12 +224,14 @@ def device_name(gpu: bool) -> str:
     return platform.processor() or platform.machine()
 
 
-def plan_key(
-    graph_sha256: str, cores: int, runtime_version: str, gpu: bool, limit_mb: int = 0
-) -> str:
-    """What a plan depends on; limit_mb: of the device memory, where there is one."""
+def plan_key(digest: str, cores: int, runtime_version: str, gpu: bool, limit_mb: int = 0) -> str:
+    """What a plan depends on.
+
+    digest: of the graphs (`services.registry.plan_digest`)
+    limit_mb: of the device memory, where there is one
+    """
     device = device_name(gpu) + (f", {limit_mb} MB" if gpu and limit_mb else "")
-    parts = (device, f"{cores} cores", f"onnxruntime {runtime_version}", graph_sha256)
+    parts = (device, f"{cores} cores", f"onnxruntime {runtime_version}", digest)
     return " | ".join(parts)
 
 
@@ -228,10 +243,12 @@ class PlanFile:
         self._lock = Lock()
 
     def find(self, key: str) -> Plan | None:
+        """None also for one that nothing could be called by: it is measured again."""
         found = self._read().get(key)
         try:
-            return Plan(**found) if found else None
-        except TypeError:  # of another version
+            return checked(Plan(**found)) if found else None
+        except (TypeError, ValueError):  # of another version, or edited
+            logger.warning("%s: the plan %s is not one; measured again", self.path, found)
             return None
 
     def keep(self, key: str, plan: Plan) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from services.pace import FIRST, Ratio
+from services.plan import SHORT, Plan
 from services.tasks.base import Encoded, Outputs
 from services.windows import Window
 from services.work import DeadlineError, Done, Infers, Item, Stepwise, Writes
 
 logger = logging.getLogger("transfer")
+
+OPEN_CALLS = 2  # times the calls of a plan, that what is being written may take of memory
+FIRST_S = 0.1  # of work that weighs as much as what is believed of a model at first
 
 
 class Outbox:
@@ -41,12 +47,19 @@ class Outbox:
 
 
 class Group:
-    """The items of one request, answered together."""
+    """The items of one request, answered together.
+
+    tokens, effort: what it counts for in the bound of the queue
+    begun: turns with items of it that have not ended
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, items: int, deadline: float) -> None:
         self.future: asyncio.Future[list[Done]] = loop.create_future()
         self.deadline = deadline
         self.left = False
+        self.tokens = 0
+        self.effort = 0
+        self.begun = 0
         self.waiting: deque[Task | Part] = deque()
         self._done: list[Done | None] = [None] * items
         self._open = items
@@ -67,7 +80,10 @@ class Group:
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One computation; several requests may wait for it."""
+    """One computation; several requests may wait for it, each in its own place.
+
+    begun: taken by a worker, or dropped
+    """
 
     lane: Lane
     item: Item
@@ -79,6 +95,7 @@ class Task:
     encoded: Encoded | None = None
     outputs: list[Outputs | None] = field(default_factory=list)
     missing: int = 0
+    begun: bool = False
 
     @property
     def windows(self) -> list[Window]:
@@ -88,6 +105,12 @@ class Task:
 
     def wanted(self, now: float) -> bool:
         return any(group.wanted(now) for group, _ in self.waiters)
+
+    def join(self, group: Group, index: int) -> None:
+        """Of another request; it begins when the first of them has its turn."""
+        if not self.begun and self.waiters[-1][0] is not group:
+            group.waiting.append(self)
+        self.waiters.append((group, index))
 
 
 @dataclass(slots=True, eq=False)
@@ -103,40 +126,141 @@ class Part:
 
 
 class Lane:
-    """What waits for one runtime: its requests, in turn."""
+    """What waits for one runtime: its requests, in turn; and what has begun.
+
+    running: turns that a worker is at
+    turns: those that have begun; what a model writes rests now and then, so they may be more
+    effort: of its requests that wait or run
+    effort_per_second: of one worker; tokens_per_second: the tokens that it reads meanwhile
+    answered: items that these were learned from
+    """
 
     def __init__(self, runtime: Infers) -> None:
         self.runtime = runtime
         self.writer = runtime if isinstance(runtime, Writes) else None
         self.groups: deque[Group] = deque()
         self.running = 0
-        self.tokens_per_second = Ratio(FIRST)  # of one worker
-        self.answered = 0  # items, that the pace was learned from
+        self.turns: set[Turn] = set()
+        self.effort = 0
+        self.effort_per_second = Ratio(_first_pace(runtime.plan), FIRST_S)
+        self.tokens_per_second = Ratio(_first_pace(runtime.plan), FIRST_S)
+        self.answered = 0
+
+    def free(self, left: Lane | None = None) -> bool:
+        """Whether one more turn may run; left: the lane of a turn that would rest instead."""
+        return self.running - (left is self) < self.runtime.plan.calls
 
     @property
-    def open(self) -> bool:
-        """Whether it may have another turn now."""
-        return self.running < self.runtime.plan.calls
+    def full(self) -> bool:
+        """Whether as many turns have begun as may run."""
+        return len(self.turns) >= self.runtime.plan.calls
+
+    def may_begin(self) -> bool:
+        """Whether something that waits may begin, beside what rests.
+
+        Of a request that nothing of has begun yet: no other waits for the whole of what is being
+        written. The parts of one text are no newcomers, and are written one after the other.
+        """
+        if not self.full:
+            return bool(self.groups)
+        if sum(turn.share for turn in self.turns) >= OPEN_CALLS * self.runtime.plan.calls:
+            return False
+        return any(not group.begun for group in self.groups)
+
+    def hold_back(self) -> list[Group]:
+        """Take out the requests that may not begin now."""
+        if not self.full:
+            return []
+        held = [group for group in self.groups if group.begun]
+        self.groups = deque(group for group in self.groups if not group.begun)
+        return held
+
+    def begin(self, turn: Turn) -> None:
+        self.turns.add(turn)
+        for group in turn.groups:
+            group.begun += 1
+
+    def end(self, turn: Turn) -> None:
+        self.turns.discard(turn)
+        for group in turn.groups:
+            group.begun -= 1
+
+    def seconds(self, effort: int) -> float:
+        """About how long one worker needs."""
+        return effort / max(self.effort_per_second.value, 1e-9)
+
+    def learn(self, tokens: int, effort: int, seconds: float, complete: bool) -> None:
+        """What an item took; one that failed or was given up tells only that it is slower yet."""
+        if complete or seconds > self.seconds(effort):
+            self.effort_per_second.learn(effort, seconds)
+            self.tokens_per_second.learn(tokens, seconds)
+            self.answered += 1
+
+
+def _first_pace(plan: Plan) -> float:
+    """Tokens a second of one worker, as the graph was measured where it was."""
+    return plan.windows_per_s * SHORT / plan.calls or FIRST
 
 
 Owned = tuple[Task, int]  # a task, and which of its windows
+
+
+class Listener:
+    """Tells the tokens of one window, none of them twice when it is written again."""
+
+    def __init__(self, tell: Callable[[Sequence[int], bool], None]) -> None:
+        self._tell = tell
+        self._told = 0
+        self._written = 0
+
+    def again(self) -> None:
+        """From the first token on."""
+        self._written = 0
+
+    def __call__(self, tokens: Sequence[int], ended: bool) -> None:
+        new = tokens[max(self._told - self._written, 0) :]
+        self._written += len(tokens)
+        self._told = max(self._told, self._written)
+        if new or ended:
+            self._tell(new, ended)
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
     """What one worker works on together; of a runtime that writes also how far it has come.
 
+    groups: that the work is of, one by one
     calls: those still to be made, None before the items are encoded
     writing: the call that is going on, about the windows `owned`
     open: the places in `owned` of the windows that have not ended
+    seconds: of `writing` so far, the share of each window that is open
+    listeners: of the windows that somebody hears while they are written
     """
 
     lane: Lane
     work: list[Task | Part]
+    groups: list[Group]
     calls: deque[list[Owned]] | None = None
     owned: list[Owned] = field(default_factory=list)
     open: set[int] = field(default_factory=set)
     writing: Stepwise | None = None
-    tokens: int = 0  # written by each window in `writing`
     seconds: float = 0.0
+    listeners: dict[Owned, Listener] = field(default_factory=dict)
     rests_until: float = 0.0
+
+    def listener(self, owned: Owned) -> Listener | None:
+        """Who hears a window that is about to be written."""
+        task, index = owned
+        if task.item.heard is None:
+            return None
+        if owned not in self.listeners:
+            self.listeners[owned] = Listener(partial(task.item.heard, index))
+        self.listeners[owned].again()
+        return self.listeners[owned]
+
+    @property
+    def share(self) -> float:
+        """Of the largest call that the plan allows."""
+        plan = self.lane.runtime.plan
+        tokens = sum(one.cost for one in self.work)
+        return min(max(len(self.work) / plan.windows, tokens / plan.tokens), 1.0)

@@ -151,6 +151,16 @@ def graph_sha256(manifest: Manifest) -> str:
     return next(file.sha256 for file in manifest.files if file.path == graph)
 
 
+def plan_digest(manifest: Manifest) -> str:
+    """Of all that decides how fast the graphs are: of one its sha256; of two also the beams."""
+    names = graphs_of(manifest.kind)
+    if len(names) == 1:
+        return graph_sha256(manifest)
+    parts = [file.sha256 for name in names for file in manifest.files if file.path == name]
+    beams = manifest.decoding.get("num_beams", 1)
+    return hashlib.sha256(" ".join([*parts, f"{beams} beams"]).encode()).hexdigest()
+
+
 def model_entry(
     manifest: Manifest,
     *,

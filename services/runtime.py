@@ -37,9 +37,9 @@ from services.registry import (
     GRAPH_NAME,
     check_files,
     check_variant,
-    graph_sha256,
     graphs_of,
     load_task,
+    plan_digest,
 )
 from services.settings import Provider
 from services.tasks.base import Encoded, Outputs
@@ -215,7 +215,7 @@ def _class_of(manifest: Manifest) -> type[Runtime]:
 def plan_key_of(manifest: Manifest, provider: str, cores: int) -> str:
     """Under which a plan of the variant is kept."""
     gpu = provider == CUDA
-    return plan_key(graph_sha256(manifest), cores, ort.__version__, gpu, gpu_memory_limit())
+    return plan_key(plan_digest(manifest), cores, ort.__version__, gpu, gpu_memory_limit())
 
 
 def choose_provider(manifest: Manifest, wanted: Provider, offered: Sequence[str]) -> str:

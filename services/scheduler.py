@@ -1,4 +1,4 @@
-"""The queue in front of the runtimes: items of requests in, results out, bounded by tokens.
+"""The queue in front of the runtimes: items of requests in, results out, bounded in time.
 
     done = await scheduler.run(runtime, items, timeout_s=30)
 
@@ -7,8 +7,8 @@ with as many others for the same runtime as that runtime's plan says; encodes, i
 it; and hands the result back to the event loop. A long item is cut into parts that other workers
 take up. Requests are served in turn, one item of each, so that a long list delays nobody else.
 
-What a model writes takes seconds. While others wait, such a turn goes on for a moment at a time,
-and rests as long between two tokens.
+What a model writes takes seconds. While others wait, for the same model too, such a turn goes on
+for a moment at a time, and rests as long between two tokens.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from time import perf_counter
 from weakref import WeakSet
 
 from services.errors import TransferError
-from services.pace import Pace
+from services.pace import Lengths
 from services.queued import Group, Lane, Outbox, Part, Task, Turn
 from services.work import DeadlineError, Done, Infers, Item
 from services.worker import Worker
@@ -52,17 +52,18 @@ class OverloadError(TransferError):
 
 
 class Scheduler:
-    """A queue bounded by tokens, and the worker threads that empty it.
+    """A bounded queue, and the worker threads that empty it.
 
     threads: workers; queue_tokens: estimated tokens that may wait or run before new requests are
-    refused; queue_s: seconds that these may take, at the pace of the last requests
+    refused, which bounds memory; queue_s: seconds that all of it may take, each runtime's at the
+    pace of its own last items, which bounds how long an overload lasts
     """
 
     def __init__(self, threads: int, queue_tokens: int, queue_s: float = math.inf) -> None:
         self.threads = threads
         self.queue_tokens = queue_tokens
         self.queue_s = queue_s
-        self.pace = Pace(threads)
+        self.lengths = Lengths()
         self.asked = 0  # requests so far
         self.waiting = 0  # items, and parts of long ones
         self.tokens = 0  # estimated, waiting or running
@@ -95,7 +96,7 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         entered = perf_counter()
         group = Group(loop, len(items), entered + timeout_s)
-        counted = self._enter(runtime, items, group, self._outbox_of(loop), entered)
+        lane = self._enter(runtime, items, group, self._outbox_of(loop), entered)
         timer = loop.call_later(timeout_s, _expire, group, timeout_s)
         try:
             return await group.future
@@ -103,7 +104,13 @@ class Scheduler:
             timer.cancel()
             group.left = True
             with self.lock:
-                self.tokens -= counted
+                self.tokens -= group.tokens
+                lane.effort -= group.effort
+
+    def seconds(self) -> float:
+        """About how long all workers need for what waits or runs."""
+        with self.lock:
+            return self._seconds() / self.threads
 
     def retire(self, runtime: Infers) -> None:
         """Forget a runtime as soon as nothing waits for it; what does is still worked on.
@@ -129,15 +136,6 @@ class Scheduler:
             self._outbox = Outbox(loop)
         return self._outbox
 
-    def _refuse_hopeless(self, lane: Lane, tokens: int, timeout_s: float) -> None:
-        seconds = tokens / max(lane.tokens_per_second.value * self.threads, 1e-9)
-        if lane.answered >= KNOWN and seconds > max(HOPELESS * timeout_s, HOPELESS_S):
-            raise DeadlineError(
-                f"About {tokens} tokens take this model about {seconds:.0f} s here; allowed are "
-                f"{timeout_s:g}.",
-                LESS,
-            )
-
     def _enter(
         self,
         runtime: Infers,
@@ -145,39 +143,80 @@ class Scheduler:
         group: Group,
         outbox: Outbox,
         entered: float,
-    ) -> int:
-        """Queue the items or raise what refuses them; the tokens that the request counts for."""
-        costs = [self.pace.tokens(item.characters) for item in items]
-        most = min(self.queue_tokens, self.pace.tokens_within(self.queue_s))
-        counted = min(sum(costs), max(1, int(most * LARGEST_SHARE)))
+    ) -> Lane:
+        """Queue the items, or raise what refuses them."""
+        costs = [self.lengths.tokens(item.characters) for item in items]
+        effort = sum(item.effort(cost) for item, cost in zip(items, costs, strict=True))
         with self.lock:
             self.asked += 1
             lane = self._lanes.get(runtime) or Lane(runtime)
             self._refuse_hopeless(lane, sum(costs), group.deadline - entered)
-            if self.tokens and self.tokens + counted > most:
-                raise self._overload(most)
-            self.tokens += counted
+            self._admit(lane, group, sum(costs), effort)
             self._lanes[runtime] = lane
             for index, (item, cost) in enumerate(zip(items, costs, strict=True)):
                 key = (id(lane), item.key)
                 twin = self._in_flight.get(key) if item.key is not None else None
                 if twin is not None and twin.outbox is outbox:
-                    twin.waiters.append((group, index))
+                    twin.join(group, index)
                     continue
                 task = Task(lane, item, cost, outbox, [(group, index)], entered)
                 group.waiting.append(task)
                 if item.key is not None:
                     self._in_flight[key] = task
             self._queue(lane, group, len(group.waiting))
-        return counted
+        return lane
 
-    def _overload(self, most: float) -> OverloadError:
-        seconds = self.pace.seconds(self.tokens)
-        return OverloadError(
-            f"About {self.tokens} tokens are waiting or being read; the limit is {most:.0f}.",
-            "Try again after the time in Retry-After.",
-            max(1, math.ceil(seconds)),
-        )
+    # --- the bound, under the lock
+
+    def _refuse_hopeless(self, lane: Lane, tokens: int, timeout_s: float) -> None:
+        """By what is read: what is written at most is no reason to refuse what may be short."""
+        seconds = tokens / max(lane.tokens_per_second.value * self._at_once(lane), 1e-9)
+        if lane.answered >= KNOWN and seconds > max(HOPELESS * timeout_s, HOPELESS_S):
+            raise DeadlineError(
+                f"About {tokens} tokens take this model about {seconds:.0f} s here; allowed are "
+                f"{timeout_s:g}.",
+                LESS,
+            )
+
+    def _admit(self, lane: Lane, group: Group, tokens: int, effort: int) -> None:
+        """Count the request, or raise OverloadError when more waits than may."""
+        within = self.queue_s * self._at_once(lane) / lane.seconds(1)  # effort, of it alone
+        group.tokens = _share(tokens, self.queue_tokens)
+        group.effort = _share(effort, within)
+        if self.tokens and self.tokens + group.tokens > self.queue_tokens:
+            raise self._overload(
+                lane,
+                f"About {self.tokens} tokens are waiting or being read; the limit is "
+                f"{self.queue_tokens}.",
+            )
+        if self.tokens and self._seconds_with(lane, group.effort) > self.queue_s:
+            raise self._overload(
+                lane,
+                f"What waits takes about {self._seconds_with(lane):.1f} s; the limit is "
+                f"{self.queue_s:g} s.",
+            )
+        self.tokens += group.tokens
+        lane.effort += group.effort
+
+    def _overload(self, lane: Lane, message: str) -> OverloadError:
+        seconds = max(1, math.ceil(self._seconds_with(lane)))
+        return OverloadError(message, "Try again after the time in Retry-After.", seconds)
+
+    def _seconds(self) -> float:
+        """Of one worker, for what waits or runs; a lane's pace holds for all that it has."""
+        return sum(lane.seconds(lane.effort) for lane in self._lanes.values() if lane.effort)
+
+    def _seconds_with(self, lane: Lane, effort: int = 0) -> float:
+        """How long what waits takes, with so much more for one lane.
+
+        All workers share the whole, but not more of them one lane than its plan has calls.
+        """
+        whole = (self._seconds() + lane.seconds(effort)) / self.threads
+        return max(whole, lane.seconds(lane.effort + effort) / self._at_once(lane))
+
+    def _at_once(self, lane: Lane) -> int:
+        """Workers that a lane can have at the same time."""
+        return min(self.threads, lane.runtime.plan.calls)
 
     # --- the queue, under the lock
 
@@ -200,55 +239,69 @@ class Scheduler:
         for _ in range(len(self._ready)):
             first = self._ready.popleft()
             if isinstance(first, Turn):
+                if not first.lane.free():
+                    self._ready.append(first)
+                    continue
                 if perf_counter() >= first.rests_until:
-                    return first
+                    return _run(first)
                 self._ready.append(first)
                 resting = resting or first
                 continue
-            if not first.open:
+            if self._closing:
+                continue
+            if not first.free() or not first.may_begin():
                 self._ready.append(first)
                 continue
-            work = self._fill(first)
+            turn = self._fill(first)
             if first.groups:
                 self._ready.append(first)
-            elif not work:
+            elif not turn.work:
                 self._drop_if_over(first)
-            if work:
-                first.running += 1
-                return Turn(first, work)
+            if turn.work:
+                first.begin(turn)
+                return _run(turn)
         if resting is not None:
             self._ready.remove(resting)
-        return resting
+            return _run(resting)
+        return None
 
-    def _fill(self, lane: Lane) -> list[Task | Part]:
+    def _fill(self, lane: Lane) -> Turn:
         """One item of each request in turn, as far as the plan goes; what nobody wants is dropped.
 
         Each worker gets its share of what waits, so that none is idle while another has a batch.
         """
         plan, now = lane.runtime.plan, perf_counter()
         most = max(1, min(plan.windows, math.ceil(self.waiting / self.threads)))
-        turn: list[Task | Part] = []
+        turn = Turn(lane, [], [])
+        held = lane.hold_back()
         tokens = 0
-        while lane.groups and len(turn) < most:
+        while lane.groups and len(turn.work) < most:
             group = lane.groups[0]
             work = group.waiting[0]
-            if turn and tokens + work.cost > plan.tokens:
+            begun = isinstance(work, Task) and work.begun  # in the place of a twin
+            if turn.work and tokens + work.cost > plan.tokens and not begun:
                 break
             group.waiting.popleft()
             lane.groups.popleft()
             if group.waiting:
                 lane.groups.append(group)
             self.waiting -= 1
+            if begun:
+                continue
+            if isinstance(work, Task):
+                work.begun = True
             if work.wanted(now):
                 tokens += work.cost
-                turn.append(work)
+                turn.work.append(work)
+                turn.groups.append(group)
             else:
                 self._forget(work if isinstance(work, Task) else work.task)
+        lane.groups.extend(held)
         return turn
 
     def _drop_if_over(self, lane: Lane) -> None:
         """Let go of a lane whose runtime is retired, and with it of the runtime's graphs."""
-        if lane.runtime in self._retired and not lane.groups and not lane.running:
+        if lane.runtime in self._retired and not lane.groups and not lane.turns:
             self._lanes.pop(lane.runtime, None)
 
     def _forget(self, task: Task) -> None:
@@ -262,10 +315,10 @@ class Scheduler:
     def _serve(self) -> None:
         while True:
             with self.lock:
-                if self._closing:
-                    return
                 turn = self._take()
                 if turn is None:
+                    if self._closing:
+                        return
                     self._idle += 1
             if turn is None:
                 self._wake.get()
@@ -276,8 +329,9 @@ class Scheduler:
             except Exception:
                 logger.exception("a turn failed")
             with self.lock:
+                turn.lane.running -= 1
                 if finished:
-                    turn.lane.running -= 1
+                    turn.lane.end(turn)
                     self._drop_if_over(turn.lane)
                 else:
                     self._ready.append(turn)
@@ -293,10 +347,13 @@ class Scheduler:
             group.waiting.extendleft(reversed(parts))
             self._queue(task.lane, group, len(parts))
 
-    def others_wait(self) -> bool:
+    def others_wait(self, turn: Turn) -> bool:
         with self.lock:
             return not self._closing and any(
-                isinstance(one, Turn) or one.open for one in self._ready
+                one.lane.free(left=turn.lane)
+                if isinstance(one, Turn)
+                else one.free(left=turn.lane) and one.may_begin()
+                for one in self._ready
             )
 
     def unwanted(self, task: Task) -> bool:
@@ -310,6 +367,17 @@ class Scheduler:
         with self.lock:
             self._forget(task)
         task.outbox.put(task)
+
+
+def _run(turn: Turn) -> Turn:
+    """A worker is at it from now on."""
+    turn.lane.running += 1
+    return turn
+
+
+def _share(counted: int, most: float) -> int:
+    """What one request counts for where `most` may wait."""
+    return counted if counted <= LARGEST_SHARE * most else max(1, int(LARGEST_SHARE * most))
 
 
 def _expire(group: Group, timeout_s: float) -> None:

@@ -34,7 +34,7 @@ class Settings:
     """variants: patterns (a model, a variant, or model/variant); empty means every published one
     threads: cores that the models may use together
     queue_tokens: tokens that may wait or be read before new requests are refused with 429
-    queue_s: and the same where they would take longer than this, as fast as it goes at the moment
+    queue_s: and the same where what waits takes longer than this, each variant at its present pace
     windows_per_call: at most so many in one call of a graph (0: as the plan says); with 1 the
         scores of an int8 variant do not depend on what else is being asked
     max_body_bytes: larger request bodies are refused with 413

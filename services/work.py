@@ -76,6 +76,7 @@ class Item:
     key: items of one runtime with equal keys have equal results; None is equal to nothing
     heard: told, in a worker, the final tokens of each window as soon as a model has written them
     reduce: what `decode` needs of one window's output, all that is kept until the last one is there
+    written: tokens that are written about one window at most, over all beams; window: its tokens
     """
 
     encode: Callable[[], Encoded]
@@ -84,6 +85,12 @@ class Item:
     key: Hashable = None
     heard: Heard | None = None
     reduce: Callable[[Outputs], Outputs] = as_it_is
+    written: int = 0
+    window: int = 1
+
+    def effort(self, tokens: int) -> int:
+        """Tokens read and, at most, written, when so many are read."""
+        return tokens + self.written * -(-tokens // self.window)
 
 
 @dataclass(slots=True)

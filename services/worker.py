@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Protocol
 
 from services.errors import TransferError
-from services.pace import Pace
+from services.pace import Lengths
 from services.plan import Plan, calls_of
 from services.queued import Owned, Part, Task, Turn
 from services.tasks.base import Outputs
@@ -27,13 +27,13 @@ class Desk(Protocol):
     """Where turns come from, and where results go."""
 
     lock: Lock
-    pace: Pace
+    lengths: Lengths
 
     def queue_parts(self, task: Task, parts: Sequence[Part]) -> None:
         """Let other workers take up parts of a long item."""
 
-    def others_wait(self) -> bool:
-        """Whether somebody could have a turn now."""
+    def others_wait(self, turn: Turn) -> bool:
+        """Whether somebody could have a turn now, if this one rested."""
 
     def unwanted(self, task: Task) -> bool:
         """Whether nobody waits for it; then nobody will join it any more."""
@@ -138,7 +138,7 @@ class Worker:
                 self._give_up(turn, error)
             now = perf_counter()
             if turn.writing and now > until:
-                if self._desk.others_wait():
+                if self._desk.others_wait(turn):
                     turn.rests_until = 2 * now - until + SLICE_S  # as long as it has worked
                     return False
                 until = now + SLICE_S
@@ -146,38 +146,38 @@ class Worker:
 
     def _begin(self, turn: Turn, writer: Writes) -> None:
         assert turn.calls is not None
-        turn.owned, turn.tokens, turn.seconds = turn.calls.popleft(), 0, 0.0
+        turn.owned, turn.seconds = turn.calls.popleft(), 0.0
         turn.open = set(range(len(turn.owned)))
         turn.writing = writer.begin(
             [window_of(one) for one in turn.owned],
             [partial(self._desk.unwanted, task) for task, _ in turn.owned],
-            [task.item.heard and partial(task.item.heard, index) for task, index in turn.owned],
+            [turn.listener(one) for one in turn.owned],
         )
 
     def _step(self, turn: Turn) -> None:
-        """One token for every window; those that end with it have an equal share of the time."""
+        """One token for the windows, which share its time equally."""
         assert turn.writing is not None
         began = perf_counter()
         ended = turn.writing.step()
-        turn.tokens += 1
-        turn.seconds += perf_counter() - began
+        turn.seconds += (perf_counter() - began) / len(turn.open)
         for place, output in ended:
             turn.open.discard(place)
             task, index = turn.owned[place]
             found = _too_late() if output is None else output
-            self._deposit(task, index, found, turn.seconds / len(turn.owned))
+            self._deposit(task, index, found, turn.seconds)
         if turn.writing.done:
             turn.writing = None
 
     def _give_up(self, turn: Turn, error: Exception) -> None:
-        """At the first token each window is tried alone, so that a fault stays with its item."""
+        """Write anew what was open together, each alone, so that a fault stays with its item."""
         assert turn.calls is not None
         turn.writing = None
-        if turn.tokens == 0 and len(turn.owned) > 1:
-            turn.calls.extendleft([one] for one in turn.owned)
-            return
-        for place in turn.open:
-            self._deposit(*turn.owned[place], _defect(error), 0.0)
+        left = [turn.owned[place] for place in sorted(turn.open)]
+        if len(left) > 1:
+            turn.calls.extendleft([one] for one in reversed(left))
+        else:
+            for task, index in left:
+                self._deposit(task, index, _defect(error), 0.0)
 
     def _deposit(
         self, task: Task, index: int, output: Outputs | TransferError, seconds: float
@@ -197,6 +197,8 @@ class Worker:
         if not last:
             return
         began = perf_counter()
+        if done.error is None and self._desk.unwanted(task):
+            done.error = _too_late()
         if done.error is None:
             try:
                 done.result = task.item.decode(task.encoded, complete(task.outputs))
@@ -206,9 +208,9 @@ class Worker:
                 done.error = _defect(error)
         done.decode = perf_counter() - began
         task.encoded, task.outputs = None, []
-        self._desk.pace.learn(done.tokens, task.item.characters, done.seconds)
-        task.lane.tokens_per_second.learn(done.tokens, done.seconds)
-        task.lane.answered += 1
+        self._desk.lengths.learn(done.tokens, task.item.characters)
+        effort = task.item.effort(done.tokens)
+        task.lane.learn(done.tokens, effort, done.seconds, done.error is None)
         self._desk.finish(task)
 
 

@@ -35,7 +35,10 @@ TRIAL_TOKENS = 8  # written for each window when plans are measured
 
 
 class Writing:
-    """A call that is going on: jobs with as many beams advance together, a token a step."""
+    """A call that is going on: in each step jobs with as many beams advance together by a token.
+
+    Those with other numbers of beams take turns.
+    """
 
     def __init__(self, model: Seq2SeqModel, jobs: Sequence[Job], heard: Sequence[Heard | None]):
         self.jobs = list(jobs)
@@ -64,8 +67,9 @@ class Writing:
                 tell(event.tokens, event.ended is not None)
             if event.ended:
                 ended.append((place, {"sequences": np.array(self._written[place], np.int64)}))
+        self._rest.rotate(-1)
         if generation.done:
-            self._rest.popleft()
+            self._rest.pop()
         return ended
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,6 +162,33 @@ def test_a_file_of_something_else_is_as_good_as_none(tmp_path: Path, content: st
     assert PlanFile(path).find("a") is None
     PlanFile(path).keep("a", Plan(1))
     assert PlanFile(path).find("a") == Plan(1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"calls": 0},
+        {"calls": True},
+        {"calls": 2.0},
+        {"threads": "x"},
+        {"threads": 0},
+        {"windows": -1},
+        {"tokens": None},
+        {"padding": -1},
+        {"windows_per_s": "fast"},
+        {"windows_per_s": float("nan")},
+    ],
+)
+def test_a_plan_that_nothing_can_be_called_by_is_measured_again(
+    tmp_path: Path, wrong: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With no calls at all a variant answered nothing: every request ended at its deadline."""
+    plans = PlanFile(tmp_path / "plans.json")
+    right = asdict(Plan(2, padding=0, windows_per_s=100.0))
+    plans.path.write_text(json.dumps({"wrong": {**right, **wrong}, "list": [1], "right": right}))
+    assert plans.find("wrong") is None and "measured again" in caplog.text
+    assert plans.find("list") is None
+    assert plans.find("right") == Plan(2, padding=0, windows_per_s=100.0)
 
 
 def test_where_nothing_can_be_written_the_plan_is_used_all_the_same(

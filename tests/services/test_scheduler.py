@@ -1,4 +1,4 @@
-"""The queue: answers in order, faults by item, a bound in tokens, deadlines, turns, long items."""
+"""The queue: answers in order, faults by item, deadlines, turns, long items."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from services.errors import ContentError
 from services.plan import Plan
-from services.scheduler import OverloadError, Scheduler
+from services.scheduler import Scheduler
 from services.tasks.base import Encoded, Outputs
 from services.windows import Tokens, Window
 from services.work import DeadlineError, Done, Item, work
@@ -221,98 +222,57 @@ def test_equal_items_in_flight_are_computed_once(one: Scheduler) -> None:
     assert echo.calls == [[1], [2], [1]]
 
 
+def test_an_item_that_another_request_has_last_is_not_last_for_its_twin(one: Scheduler) -> None:
+    """A text that a list of 1000 ended with took as long as the list."""
+    echo = Echo()
+    echo.gate.clear()
+
+    async def main() -> None:
+        long = asyncio.create_task(one.run(echo, [item(n, key=n) for n in range(100)], 20))
+        await until(lambda: echo.calls)
+        asked = [
+            asyncio.create_task(one.run(echo, [item(99, key=99), item(99, key=99)], 20)),
+            asyncio.create_task(one.run(echo, [item(98, key=98), item(99, key=99)], 20)),
+        ]
+        await asyncio.sleep(0)
+        echo.gate.set()
+        assert [found(done) for [done, _] in await asyncio.gather(*asked)] == [99, 98]
+        assert [found(done) for done in await long] == list(range(100))
+
+    asyncio.run(main())
+    assert max(echo.calls.index([99]), echo.calls.index([98])) <= 4
+    assert sorted(echo.calls) == [[n] for n in range(100)]  # each once
+    asyncio.run(until(lambda: one.waiting == 0))
+
+
+def test_a_twin_of_a_request_that_left_keeps_its_own_place(one: Scheduler) -> None:
+    echo = Echo()
+    echo.gate.clear()
+
+    async def main() -> None:
+        first = asyncio.create_task(one.run(echo, [item(0)], 20))
+        await until(lambda: echo.calls)
+        leaves = asyncio.create_task(one.run(echo, [item(n, key=n) for n in (1, 2)], 20))
+        await asyncio.sleep(0)
+        stays = asyncio.create_task(one.run(echo, [item(2, key=2)], 20))
+        await asyncio.sleep(0)
+        leaves.cancel()
+        await asyncio.sleep(0)
+        echo.gate.set()
+        assert found((await stays)[0]) == 2
+        await first
+
+    asyncio.run(main())
+    assert echo.calls == [[0], [2]]
+    asyncio.run(until(lambda: one.waiting == 0))
+    assert not one._in_flight
+
+
 def test_equal_items_of_different_runtimes_are_not_mixed_up(one: Scheduler) -> None:
     echo, other = Echo(), Echo()
     run(one, echo, [item(1, key="a")])
     run(one, other, [item(1, key="a")])
     assert (echo.calls, other.calls) == ([[1]], [[1]])
-
-
-def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
-    scheduler, echo = Scheduler(threads=1, queue_tokens=100), Echo()
-    echo.gate.clear()
-
-    async def main() -> list[Any]:
-        tokens = scheduler.pace.tokens(40)
-        first = [
-            asyncio.create_task(scheduler.run(echo, [item(n)], 20)) for n in range(100 // tokens)
-        ]
-        await until(lambda: echo.calls)
-        with pytest.raises(OverloadError) as caught:
-            await scheduler.run(echo, [item(9)], 20)
-        assert caught.value.status == 429 and caught.value.retry_after_s >= 1
-        assert "the limit is 100" in caught.value.message
-        echo.gate.set()
-        return [found((await one)[0]) for one in first]
-
-    answers = asyncio.run(main())
-    assert answers == list(range(len(answers))) and len(answers) > 1
-    assert run(scheduler, Echo(), [item(1)]) == [1]
-    scheduler.close()
-
-
-def test_what_waits_may_take_a_time_at_the_present_pace() -> None:
-    """A slow machine, or a slow model, refuses sooner: an overload is over as fast there."""
-    scheduler, echo = Scheduler(threads=1, queue_tokens=PLENTY, queue_s=2.0), Echo()
-    for _ in range(2000):
-        scheduler.pace.learn(100, 400, seconds=0.1)  # 1,000 tokens a second
-    echo.gate.clear()
-
-    async def main() -> list[Any]:
-        tokens = scheduler.pace.tokens(40)
-        fitting = 2000 // tokens
-        first = [asyncio.create_task(scheduler.run(echo, [item(n)], 20)) for n in range(fitting)]
-        await until(lambda: echo.calls)
-        with pytest.raises(OverloadError, match="the limit is 2000"):
-            for n in range(fitting):
-                await scheduler.run(echo, [item(n)], 20)
-        echo.gate.set()
-        return [found((await one)[0]) for one in first]
-
-    assert len(asyncio.run(main())) > 100
-    scheduler.close()
-
-
-def test_what_would_take_much_longer_than_its_deadline_is_not_begun() -> None:
-    scheduler, echo = Scheduler(threads=1, queue_tokens=PLENTY), Echo()
-    book = Item(item(1).encode, item(1).decode, characters=400_000)
-    run(scheduler, echo, [item(0) for _ in range(4)])
-    lane = next(iter(scheduler._lanes.values()))
-    for _ in range(2000):
-        lane.tokens_per_second.learn(100, 0.1)  # 1,000 tokens a second
-    scheduler._refuse_hopeless(lane, 10**6, 20.0)  # of four items its pace is not known yet
-    run(scheduler, echo, [item(0)])
-    calls = len(echo.calls)
-    with pytest.raises(DeadlineError, match=r"About \d+ tokens take .* allowed are 20"):
-        run(scheduler, echo, [book])
-    assert len(echo.calls) == calls
-    assert run(scheduler, echo, [book], timeout_s=1000) == [1]
-    scheduler.close()
-
-
-def test_retry_after_grows_with_what_waits_and_with_how_slow_it_goes(one: Scheduler) -> None:
-    one.tokens = 10_000
-    for _ in range(2000):
-        one.pace.learn(100, 400, seconds=0.1)  # 1,000 tokens a second
-    assert 9 <= one._overload(PLENTY).retry_after_s <= 11
-    one.tokens = 40_000
-    assert 36 <= one._overload(PLENTY).retry_after_s <= 44
-    one.tokens = 0
-
-
-def test_one_request_larger_than_the_bound_is_answered_and_shuts_out_nobody() -> None:
-    scheduler, echo = Scheduler(threads=1, queue_tokens=200), Echo()
-    echo.gate.clear()
-
-    async def main() -> None:
-        huge = asyncio.create_task(scheduler.run(echo, [item(n) for n in range(50)], 20))
-        await until(lambda: echo.calls)
-        small = asyncio.create_task(scheduler.run(echo, [item(99)], 20))
-        echo.gate.set()
-        assert len(await huge) == 50 and found((await small)[0]) == 99
-
-    asyncio.run(main())
-    scheduler.close()
 
 
 def test_after_the_deadline_what_has_not_begun_is_dropped(one: Scheduler) -> None:
@@ -324,6 +284,22 @@ def test_after_the_deadline_what_has_not_begun_is_dropped(one: Scheduler) -> Non
     echo.gate.set()
     assert run(one, echo, [item(4)]) == [4]
     assert echo.calls == [[1], [4]]  # 1 had begun; 2 and 3 never did
+
+
+def test_what_nobody_waits_for_any_more_is_not_decoded(one: Scheduler) -> None:
+    echo, decoded = Echo(), []
+    kept = item(1)
+
+    def decode(encoded: Any, outputs: list[Outputs]) -> Any:
+        decoded.append(1)
+        return kept.decode(encoded, outputs)
+
+    echo.gate.clear()
+    with pytest.raises(DeadlineError):
+        run(one, echo, [replace(kept, decode=decode)], timeout_s=0.05)
+    echo.gate.set()
+    assert run(one, echo, [item(2)]) == [2] and decoded == []
+    assert run(one, echo, [replace(kept, decode=decode)]) == [1] and decoded == [1]
 
 
 def test_a_request_that_is_given_up_is_dropped_and_its_twin_is_not(one: Scheduler) -> None:
@@ -368,9 +344,9 @@ def test_the_parts_of_an_item_that_nobody_wants_are_dropped(one: Scheduler) -> N
 
 
 def test_estimates_follow_the_texts_that_come(one: Scheduler) -> None:
-    before = one.pace.tokens(4000)
+    before = one.lengths.tokens(4000)
     run(one, Echo(), [item(number) for number in range(300)])  # 10 tokens for 40 characters
-    after = one.pace.tokens(4000)
+    after = one.lengths.tokens(4000)
     assert abs(after - 1000) < abs(before - 1000) and after == pytest.approx(1000, rel=0.1)
 
 

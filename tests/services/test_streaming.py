@@ -152,7 +152,7 @@ def test_faults_before_the_first_event_have_their_own_status(client: httpx.Clien
 
 
 def test_a_deadline_on_the_way_ends_the_stream_with_an_error(client: httpx.Client) -> None:
-    request = body(LONG * 100, stream=True, generation=ENDLESS)
+    request = body(LONG * 10, stream=True, generation=ENDLESS)
     headers = {"X-Request-Timeout-Ms": "1000", "X-Request-Id": "mine"}
     with client.stream("POST", "/summarize", json=request, headers=headers) as response:
         assert response.status_code == 200
@@ -164,7 +164,7 @@ def test_a_deadline_on_the_way_ends_the_stream_with_an_error(client: httpx.Clien
 
 
 def test_writing_ends_when_the_client_leaves(client: httpx.Client) -> None:
-    request = body(LONG * 100, stream=True, generation=ENDLESS)
+    request = body(LONG * 10, stream=True, generation=ENDLESS)
     with client.stream("POST", "/summarize", json=request) as response:
         assert next(events_of(response.iter_lines()))[0] == "token"
     until = time.monotonic() + 20

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from services.plan import Plan
-from services.queued import Group
+from services.queued import Group, Listener
 from services.scheduler import Scheduler
 from services.tasks.base import Encoded, Outputs
 from services.windows import Tokens, Window
@@ -22,6 +24,7 @@ class Scribe:
     """Writes as many tokens as the first id of a window says, each when `gate` is open.
 
     steps: the windows in the batch at every step
+    begun: all that was begun, in order; most: so much of it was open at the same time
     """
 
     def __init__(self, plan: Plan | None = None, broken_at: int = 0) -> None:
@@ -30,6 +33,8 @@ class Scribe:
         self.gate.set()
         self.broken_at = broken_at
         self.steps: list[list[int]] = []
+        self.begun: list[Script] = []
+        self.most = 0
 
     def call(self, windows: Sequence[Window]) -> list[Outputs]:
         raise AssertionError("the scheduler drives what writes step by step")
@@ -40,7 +45,10 @@ class Scribe:
         cancelled: Sequence[Callable[[], bool]],
         heard: Sequence[Callable[[Sequence[int], bool], None] | None],
     ) -> Any:
-        return Script(self, [window.input_ids[0] for window in windows], cancelled, heard)
+        lengths = [window.input_ids[0] for window in windows]
+        self.begun.append(Script(self, lengths, cancelled, heard))
+        self.most = max(self.most, sum(not script.done for script in self.begun))
+        return self.begun[-1]
 
 
 class Script:
@@ -128,6 +136,56 @@ def test_two_models_that_write_take_turns(one: Scheduler) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_newcomer_has_turns_beside_what_the_same_model_writes(calls: int) -> None:
+    """A job of 3 tokens took as long as the two of seconds that had begun before it."""
+    scheduler = Scheduler(threads=2, queue_tokens=PLENTY)
+    scribe = Scribe(Plan(calls=calls, windows=1))
+
+    async def main() -> None:
+        long = []
+        for n in range(calls):
+            long.append(asyncio.create_task(scheduler.run(scribe, [item(1_000_000)], 20)))
+            await until(lambda n=n: len(scribe.begun) > n)
+        for number in (3, 50):
+            assert found((await scheduler.run(scribe, [item(number)], 20))[0]) == number
+        assert not any(one.done() for one in long)
+        for one in long:
+            one.cancel()
+        await asyncio.gather(*long, return_exceptions=True)
+        await until(lambda: not next(iter(scheduler._lanes.values())).turns)
+
+    asyncio.run(main())
+    lane = next(iter(scheduler._lanes.values()))
+    assert (lane.running, scheduler.waiting) == (0, 0)
+    scheduler.close()
+
+
+def test_no_more_is_begun_than_memory_is_meant_for(one: Scheduler) -> None:
+    scribe = Scribe(Plan(calls=1, windows=4))
+
+    async def main() -> None:
+        asked = []
+        for n in range(20):
+            asked.append(asyncio.create_task(one.run(scribe, [item(1_000_000)], 20)))
+            await until(lambda n=n: len(scribe.begun) > min(n, 5))
+        await asyncio.sleep(0.1)
+        for done in asked:
+            done.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+    asyncio.run(main())
+    assert 5 < scribe.most <= 8  # two calls of four windows
+
+
+def test_a_request_is_not_interrupted_for_what_else_it_asks(one: Scheduler) -> None:
+    """Else the first window of a long text, which is heard first, would be as late as its last."""
+    scribe = Scribe(Plan(calls=1, windows=1))
+    items = [item(9000, windows=3), item(9000), item(9000)]
+    assert run(one, scribe, items) == [9000] * 3
+    assert (scribe.most, len(scribe.begun)) == (1, 5)
+
+
 def test_writing_ends_when_the_client_leaves(one: Scheduler) -> None:
     scribe = Scribe()
 
@@ -177,12 +235,44 @@ def test_a_twin_of_what_was_given_up_is_written_anew(one: Scheduler) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("broken_at", [0, 3])
-def test_a_defect_at_the_first_token_stays_with_its_item(one: Scheduler, broken_at: int) -> None:
+@pytest.mark.parametrize("broken_at", [0, 1, 3, 4])
+def test_a_defect_at_any_token_stays_with_its_item(one: Scheduler, broken_at: int) -> None:
+    """All neighbours were answered with it, unless it came at the first token."""
     scribe = Scribe(broken_at=broken_at)
-    answers = run(one, scribe, [item(5), item(BROKEN), item(2)])
-    assert answers == ([5, "internal", 2] if broken_at == 0 else ["internal", "internal", 2])
+    answers = run(one, scribe, [item(5), item(BROKEN), item(2), item(8)])
+    assert answers == [5, "internal", 2, 8]
     assert run(one, scribe, [item(4)]) == [4]
+
+
+def test_what_is_written_again_is_not_told_again(one: Scheduler) -> None:
+    heard: list[tuple[int, list[int], bool]] = []
+    told = replace(item(5), heard=lambda *what: heard.append(what))  # type: ignore[arg-type]
+    assert run(one, Scribe(broken_at=3), [told, item(BROKEN)]) == [5, "internal"]
+    assert heard == [(0, [k], k == 5) for k in range(1, 6)]
+
+
+def test_who_listens_hears_every_token_once_however_they_come() -> None:
+    heard: list[tuple[list[int], bool]] = []
+    listener = Listener(lambda tokens, ended: heard.append((list(tokens), ended)))
+    listener([1, 2], False)
+    listener([3], False)
+    listener.again()
+    listener([], False)
+    listener([1], False)
+    listener([2, 3, 4], False)
+    listener.again()
+    listener([1, 2, 3, 4], False)
+    listener([], True)
+    assert heard == [([1, 2], False), ([3], False), ([4], False), ([], True)]
+
+
+def test_the_time_of_a_batch_is_shared_by_what_was_open(
+    one: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long text had half of the time that it took, and a short one beside it the other half."""
+    monkeypatch.setattr("services.worker.perf_counter", itertools.count().__next__)
+    [short, long] = asyncio.run(one.run(Scribe(), [item(2), item(20)], 20))  # a step takes 1
+    assert (short.infer, long.infer) == (1.0, 19.0)
 
 
 def test_final_tokens_are_heard_by_window(one: Scheduler) -> None:
@@ -236,6 +326,21 @@ def test_a_worker_that_writes_ends_with_the_scheduler() -> None:
         return found((await asked)[0])
 
     assert asyncio.run(main()) == 2000
+
+
+def test_what_rests_ends_with_the_scheduler_too() -> None:
+    scheduler, scribe = Scheduler(threads=1, queue_tokens=PLENTY), Scribe(Plan(calls=1, windows=1))
+
+    async def main() -> list[Any]:
+        asked = []
+        for n in range(3):
+            asked.append(asyncio.create_task(scheduler.run(scribe, [item(100_000 + n)], 20)))
+            await until(lambda n=n: len(scribe.begun) > min(n, 1))
+        await asyncio.to_thread(scheduler.close)
+        return [found((await one)[0]) for one in asked[:2]]
+
+    assert asyncio.run(main()) == [100_000, 100_001]
+    assert len(scribe.begun) == 2  # the third waited
 
 
 def test_a_writer_that_gives_up_first_leaves_the_answer_to_the_requests_timer() -> None:

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from services.errors import ArtifactError, ContentError, UsageError
 from services.generation.text import SummaryStream
+from services.items import items_of
+from services.manifest import Manifest
 from services.plan import Plan, calls_of
 from services.registry import check_variant, model_entry
-from services.runtime import Runtime
+from services.runtime import CPU, Runtime, plan_key_of
 from services.scheduler import Scheduler
+from services.schemas import SummarizeRequest, convert_request
 from services.sentences import split_sentences
 from services.tasks.generate_summary import (
     GenerateSummary,
@@ -116,6 +120,22 @@ def test_nothing_writes_more_than_it_reads_because_it_must(served: dict[str, Wri
     [window] = task_of(served["bart"]).encode("It.", min_new_tokens=12).windows
     assert isinstance(window, Source)
     assert window.settings.min_new_tokens == len(window) < 12
+
+
+def test_no_number_of_beams_waits_for_another(served: dict[str, Writer]) -> None:
+    """A job of one beam began when those of two had ended, however long these wrote."""
+    writer, task = served["bart"], task_of(served["bart"])
+    options = [{"num_beams": 2, "min_new_tokens": 12}, {"num_beams": 1, "max_new_tokens": 3}]
+    windows = [
+        window
+        for changes in options
+        for window in task.encode(TEXTS[0], long_text="truncate", **changes).windows
+    ]
+    writing = writer.begin(windows)
+    ended: list[list[int]] = []
+    while not writing.done:
+        ended.append([place for place, _ in writing.step()])
+    assert ended.index([1]) < 6 < ended.index([0]) == len(ended) - 1
 
 
 def test_what_a_model_cannot_write_is_refused(served: dict[str, Writer]) -> None:
@@ -308,6 +328,17 @@ def test_the_scheduler_works_on_it_as_on_any_runtime(served: dict[str, Writer]) 
     assert all(one.result and one.result["sentences"] == [] for one in done)
 
 
+def test_an_item_counts_what_may_be_written_about_it(served: dict[str, Writer]) -> None:
+    def effort(tokens: int, **generation: int) -> int:
+        body = {"text": TEXTS[0], "generation": generation}
+        items, _ = items_of(convert_request(body, SummarizeRequest), served["bart"])
+        return items[0].effort(tokens)
+
+    assert effort(30, num_beams=1, max_new_tokens=1) == 30 + 1
+    assert effort(30, num_beams=16, max_new_tokens=512) == 30 + 16 * 512
+    assert effort(65) == 65 + 3 * 2 * 12  # three windows of 32 tokens, as its manifest writes
+
+
 def test_calls_are_told(served: dict[str, Writer]) -> None:
     writer, task = served["bart"], task_of(served["bart"])
     calls: list[tuple[int, int]] = []
@@ -326,6 +357,28 @@ def test_a_plan_is_measured_and_followed(served: dict[str, Writer]) -> None:
     writer.follow(plan)
     assert answer(writer, TEXTS[0]) == text
     writer.follow(before)
+
+
+def test_a_plan_is_of_both_graphs_and_of_the_beams(folders: dict[str, Path]) -> None:
+    """Exported again with another encoder, or more beams, it was called by its old plan."""
+    manifest = check_variant(folders["bart"])
+
+    def changed(name: str) -> Manifest:
+        files = [
+            msgspec.structs.replace(file, sha256="0" * 64) if file.path == name else file
+            for file in manifest.files
+        ]
+        return msgspec.structs.replace(manifest, files=files)
+
+    more = {**manifest.decoding, "num_beams": 16}
+    others = [
+        changed("encoder_model.onnx"),
+        changed("decoder_model_merged.onnx"),
+        msgspec.structs.replace(manifest, decoding=more),
+    ]
+    keys = [plan_key_of(one, CPU, 2) for one in (manifest, *others)]
+    assert len(set(keys)) == 4
+    assert plan_key_of(changed("tokenizer.json"), CPU, 2) == keys[0]
 
 
 def test_models_lists_it_by_its_decoder(folders: dict[str, Path]) -> None:
