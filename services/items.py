@@ -154,6 +154,7 @@ def _write(request: SummarizeRequest, task: GenerateSummary, say: Say | None) ->
             key=None if heard else (text, choices),
             heard=heard,
             written=settings.num_beams * settings.max_new_tokens,
+            usual=task.settings.num_beams * task.settings.max_new_tokens,
             window=settings.max_tokens,
         )
         for text in _list(request.text)

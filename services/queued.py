@@ -121,6 +121,10 @@ class Part:
     windows: list[int]
     cost: int
 
+    @property
+    def item(self) -> Item:
+        return self.task.item
+
     def wanted(self, now: float) -> bool:
         return self.task.wanted(now)
 
@@ -160,10 +164,13 @@ class Lane:
 
         Of a request that nothing of has begun yet: no other waits for the whole of what is being
         written. The parts of one text are no newcomers, and are written one after the other.
+        At least one turn rests beside the others, as heavy as they may be.
         """
         if not self.full:
             return bool(self.groups)
-        if sum(turn.share for turn in self.turns) >= OPEN_CALLS * self.runtime.plan.calls:
+        calls = self.runtime.plan.calls
+        memory = sum(turn.share for turn in self.turns)
+        if len(self.turns) > calls and memory >= OPEN_CALLS * calls:
             return False
         return any(not group.begun for group in self.groups)
 
@@ -260,7 +267,9 @@ class Turn:
 
     @property
     def share(self) -> float:
-        """Of the largest call that the plan allows."""
+        """Of the memory of the largest call that the plan allows, while it is written."""
         plan = self.lane.runtime.plan
+        weights = [one.item.weight for one in self.work]
         tokens = sum(one.cost for one in self.work)
-        return min(max(len(self.work) / plan.windows, tokens / plan.tokens), 1.0)
+        several = max(sum(weights) / plan.windows, tokens / plan.tokens)
+        return max(min(several, 1.0), max(weights) / plan.windows)

@@ -76,7 +76,8 @@ class Item:
     key: items of one runtime with equal keys have equal results; None is equal to nothing
     heard: told, in a worker, the final tokens of each window as soon as a model has written them
     reduce: what `decode` needs of one window's output, all that is kept until the last one is there
-    written: tokens that are written about one window at most, over all beams; window: its tokens
+    written: tokens that are written about one window at most, over all beams; usual: and as the
+        model does where nothing else is asked; window: the tokens of one
     """
 
     encode: Callable[[], Encoded]
@@ -86,11 +87,17 @@ class Item:
     heard: Heard | None = None
     reduce: Callable[[Outputs], Outputs] = as_it_is
     written: int = 0
+    usual: int = 1
     window: int = 1
 
     def effort(self, tokens: int) -> int:
         """Tokens read and, at most, written, when so many are read."""
         return tokens + self.written * -(-tokens // self.window)
+
+    @property
+    def weight(self) -> float:
+        """About the memory of one of its windows while it is written, over the usual."""
+        return max(1.0, self.written / self.usual)
 
 
 @dataclass(slots=True)
