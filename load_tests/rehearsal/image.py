@@ -1,6 +1,7 @@
 """Build the image for real and play the rendered overlay in it, without a registry or a cluster.
 
     python -m load_tests.rehearsal.image        # minutes; needs root, podman, mmdebstrap, kubectl
+    python -m load_tests.rehearsal.image --gpu  # bentofile.gpu.yaml in place of bentofile.yaml
 
 A stand-in for python:3.11-slim is made of Debian's packages; then, as documented: `bentoml build`,
 `bentoml containerize`, `k8s/images/slim.Containerfile`, `podman kube play` of overlays/cpu-int8.
@@ -8,11 +9,13 @@ Out: docs/results/image.json with sizes, and with what the pod answered to whom.
 done, as without podman, it is skipped: the reason is printed, and the exit code is 0.
 
 What podman cannot do is left out of the overlay, and nothing else: several replicas, ports of the
-metrics, and it does not decode the base64 of a Secret, so that is the key.
+metrics, and it does not decode the base64 of a Secret, so that is the key. The image for a GPU plays the
+same overlay with its fp32 `intent` on the CPU, and is asked what it says where there is no device.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import os
@@ -22,8 +25,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,8 +44,8 @@ from services.settings import LOCK_NAME, bentoml_home, prepare_bentoml
 RESULTS = ROOT / "docs" / "results" / "image.json"
 TOOLS = ("podman", "mmdebstrap", "kubectl", "runc", "catatonit")
 HELPERS = "/usr/libexec/podman:/usr/lib/podman"  # where podman's packages may keep catatonit
-STAND_IN, BENTO, SLIM = (f"localhost/transfer-{name}" for name in ("base", "bento", "slim"))
-BUILT_FROM = ("services", "README.md", "LICENSE", "NOTICE", "variants.lock.json", "bentofile.yaml")
+STAND_IN = "localhost/transfer-base"
+BUILT_FROM = ("services", "README.md", "LICENSE", "NOTICE", "variants.lock.json")
 READY_S = 180.0
 # Rules that hold where there are no systemd, no cgroup v2 and no right to raise limits.
 CONTAINERS = """\
@@ -87,6 +91,46 @@ print(json.dumps({
     "write_to_root": write("/x"), "write_to_tmp": write("/tmp/x"),
 }))
 """
+# What the server says where it is told to use a device that is not there.
+WITHOUT_DEVICE = """\
+import subprocess
+command = ["/home/bentoml/bento/env/docker/entrypoint.sh", "serve", "--port", "1"]
+env = {**os.environ, "TRANSFER_PROVIDER": "cuda"}
+done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+print(json.dumps({"exit_code": done.returncode, "says": done.stderr.strip().splitlines()[-1]}))
+"""
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One of the images.
+
+    building: settings that choose the models of the Bento; playing: those of the pod that differ
+    from the overlay's
+    """
+
+    name: str
+    bentofile: str
+    building: Mapping[str, str] = field(default_factory=dict)
+    playing: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def bento(self) -> str:
+        return f"localhost/transfer-bento-{self.name}:1"
+
+    @property
+    def slim(self) -> str:
+        return f"localhost/transfer-slim-{self.name}:1"
+
+
+CPU = Flavour("cpu", "bentofile.yaml")
+# fp16 variants are verified on a device; fp32 ones have the same files but for their precision.
+GPU = Flavour(
+    "gpu",
+    "bentofile.gpu.yaml",
+    {"TRANSFER_PROVIDER": "cuda", "TRANSFER_VARIANTS": "full,distilled"},
+    {"TRANSFER_VARIANTS": "intent/full"},
+)
 
 
 class ImageError(TransferError):
@@ -107,7 +151,10 @@ def missing() -> str:
     return "" if published else f"no model is published: {LOCK_NAME} is missing; `transfer build`"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--gpu", action="store_true", help="the image for a GPU")
+    flavour = GPU if parser.parse_args(arguments).gpu else CPU
     prepare_bentoml()
     if why := missing():
         print(f"image: skipped, {why}", file=sys.stderr)
@@ -116,48 +163,59 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="transfer-image-") as name:
             work = Path(name)
             (work / "containers.conf").write_text(CONTAINERS)
-            found = {"sizes_mb": build(work), "played": play(work)}
+            found = {"sizes_mb": build(work, flavour), "played": play(work, flavour)}
     except TransferError as error:
         print(f"image: {error}", file=sys.stderr)
         return 1
-    found["with_torch"] = with_torch.compared(found["sizes_mb"]["slim"])
-    record = {
-        "command": "python -m load_tests.rehearsal.image",
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment(),
-        **found,
-    }
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    with_torch.write()
+    keep(flavour, found)
     print(json.dumps(found, indent=1))
     return 0
 
 
-def build(work: Path) -> dict[str, float]:
+def keep(flavour: Flavour, found: dict[str, Any]) -> None:
+    """Write what was found; the other flavour keeps what was found of it."""
+    record = {
+        "command": f"python -m load_tests.rehearsal.image{' --gpu' * (flavour is GPU)}",
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(),
+        **found,
+    }
+    before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    if flavour is CPU:
+        record["with_torch"] = with_torch.compared(found["sizes_mb"]["slim"])
+        record |= {"gpu": before["gpu"]} if "gpu" in before else {}
+    else:
+        record = {**before, "gpu": record}
+    RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with_torch.write()
+
+
+def build(work: Path, flavour: Flavour) -> dict[str, float]:
     """The images, and their sizes in MB."""
     stand_in(work, f"{STAND_IN}:build", "python3,python3-venv,python3-pip,ca-certificates")
     stand_in(work, f"{STAND_IN}:run", "python3,ca-certificates")
     source = work / "source"
     source.mkdir()
-    for name in BUILT_FROM:
+    for name in (*BUILT_FROM, flavour.bentofile):
         path = ROOT / name
         if path.is_dir():
             shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(path, source)
-    bentofile = yaml.safe_load((source / "bentofile.yaml").read_text(encoding="utf-8"))
+    path = source / flavour.bentofile
+    bentofile = yaml.safe_load(path.read_text(encoding="utf-8"))
     bentofile["docker"] = {"base_image": f"{STAND_IN}:build"}
-    (source / "bentofile.yaml").write_text(yaml.safe_dump(bentofile), encoding="utf-8")
-    env = {"BENTOML_HOME": bentoml_home()}
+    path.write_text(yaml.safe_dump(bentofile), encoding="utf-8")
+    env = {"BENTOML_HOME": bentoml_home(), **flavour.building}
     bentoml = (sys.executable, "-m", "bentoml")
-    tag = run(work, *bentoml, "build", "--output", "tag", cwd=source, env=env)
+    tag = run(work, *bentoml, "build", "-f", path.name, "--output", "tag", cwd=source, env=env)
     name = tag.strip().splitlines()[-1].removeprefix("__tag__:")
-    run(work, *bentoml, "containerize", name, "--backend", "podman", "-t", f"{BENTO}:1", env=env)
+    run(work, *bentoml, "containerize", name, "--backend", "podman", "-t", flavour.bento, env=env)
     run(work, *bentoml, "delete", "-y", name, env=env)
     slim = ROOT / "k8s" / "images" / "slim.Containerfile"
-    arguments = [f"--build-arg=BENTO={BENTO}:1", f"--build-arg=BASE={STAND_IN}:run"]
-    run(work, "podman", "build", "-q", "-f", str(slim), *arguments, "-t", f"{SLIM}:1", str(source))
-    images = {"base": f"{STAND_IN}:run", "containerized": f"{BENTO}:1", "slim": f"{SLIM}:1"}
+    arguments = [f"--build-arg=BENTO={flavour.bento}", f"--build-arg=BASE={STAND_IN}:run"]
+    run(work, "podman", "build", "-q", "-f", str(slim), *arguments, "-t", flavour.slim, str(source))
+    images = {"base": f"{STAND_IN}:run", "containerized": flavour.bento, "slim": flavour.slim}
     return {name: size_mb(work, image) for name, image in images.items()}
 
 
@@ -192,7 +250,7 @@ def size_mb(work: Path, image: str) -> float:
     return round(int(text) / 1e6, 1)
 
 
-def overlay(port: int, key: str) -> list[Object]:
+def overlay(port: int, key: str, flavour: Flavour = CPU) -> list[Object]:
     """What podman plays of overlays/cpu-int8, with the image, a port and a key of this machine."""
     rendered = render(ROOT / "k8s" / "overlays" / "cpu-int8")
     data = {"keys": base64.b64encode(f"image:{key}\n".encode()).decode()}
@@ -202,12 +260,12 @@ def overlay(port: int, key: str) -> list[Object]:
     ]
     for each in rendered:
         if each["kind"] == "ConfigMap" and "TRANSFER_VARIANTS" in each["data"]:
-            each["data"]["TRANSFER_METRICS"] = "open"
+            each["data"] |= {**flavour.playing, "TRANSFER_METRICS": "open"}
             played.append(each)
         elif each["kind"] == "Deployment":
             each["spec"]["replicas"] = 1
             (container,) = each["spec"]["template"]["spec"]["containers"]
-            container["image"] = f"{SLIM}:1"
+            container["image"] = flavour.slim
             container["args"][container["args"].index("--port") + 1] = str(port)
             container["ports"] = [{"name": "http", "containerPort": port}]
             played.append(each)
@@ -216,12 +274,12 @@ def overlay(port: int, key: str) -> list[Object]:
     return played
 
 
-def play(work: Path) -> dict[str, Any]:
+def play(work: Path, flavour: Flavour) -> dict[str, Any]:
     """What the pod answers from inside, when it is ready and has measured its plans."""
     port, key = free_port(), secrets.token_hex(16)
-    objects = overlay(port, key)
+    objects = overlay(port, key, flavour)
     shown = objects[0]["data"]["keys"]  # podman mounts it as it is
-    with playing(work, objects) as container:
+    with playing(work, objects, flavour.slim) as container:
         limit = objects[-1]["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
         script = f"PORT, KEY = {port}, {shown!r}\n"
         _wait_planned(work, container, script)
@@ -232,6 +290,8 @@ def play(work: Path) -> dict[str, Any]:
         peak = run(work, "podman", "exec", container, "sh", "-c", usage)
         shape = "{{.HostConfig.ReadonlyRootfs}} {{.RestartCount}} {{.EffectiveCaps}}"
         state = run(work, "podman", "inspect", container, "--format", shape).split(maxsplit=2)
+        if flavour is GPU:
+            found["without_device"] = json.loads(_inside(work, container, WITHOUT_DEVICE))
         return {
             **found,
             "read_only_root": state[0] == "true",
@@ -259,16 +319,16 @@ def _inside(work: Path, container: str, script: str, strict: bool = True) -> str
 
 
 @contextmanager
-def playing(work: Path, objects: list[Object]) -> Iterator[str]:
+def playing(work: Path, objects: list[Object], image: str) -> Iterator[str]:
     """The container of the server, for as long as the block runs."""
     file = work / "pod.yaml"
     file.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
     run(work, "podman", "kube", "play", str(file))
     try:
-        found = run(work, "podman", "ps", "-q", "--filter", f"ancestor={SLIM}:1").split()
+        found = run(work, "podman", "ps", "-q", "--filter", f"ancestor={image}").split()
         if len(found) != 1:
             raise ImageError(
-                f"{len(found)} containers run of {SLIM}:1; expected one.", "See podman."
+                f"{len(found)} containers run of {image}; expected one.", "See podman."
             )
         yield found[0]
     finally:

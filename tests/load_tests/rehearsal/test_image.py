@@ -51,7 +51,7 @@ def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     lock.write_text("{}")
     monkeypatch.setattr(image, "ROOT", tmp_path)
     monkeypatch.setattr(image.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(image.shutil, "which", lambda name: name)
+    monkeypatch.setattr(image.shutil, "which", lambda name, path: name)
     return lock
 
 
@@ -63,9 +63,11 @@ def test_nothing_is_in_its_way_where_all_is_there(able: Path) -> None:
 def test_it_is_skipped_with_a_reason_without_podman(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(image.shutil, "which", lambda name: None if name == "podman" else name)
+    monkeypatch.setattr(
+        image.shutil, "which", lambda name, path: None if name == "podman" else name
+    )
     before = image.RESULTS.read_text(encoding="utf-8")
-    assert image.main() == 0
+    assert image.main([]) == 0
     assert capsys.readouterr().err == "image: skipped, podman is not installed\n"
     assert image.RESULTS.read_text(encoding="utf-8") == before
 
@@ -74,10 +76,10 @@ def test_it_is_skipped_with_a_reason_without_podman(
 def test_it_is_skipped_for_one_who_is_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image.os, "geteuid", lambda: 1000)
     assert image.missing().startswith("it needs root")
-    assert image.main() == 0
+    assert image.main([]) == 0
 
 
 def test_it_is_skipped_where_no_model_is_published(able: Path) -> None:
     able.unlink()
     assert image.missing().startswith("no model is published")
-    assert image.main() == 0
+    assert image.main([]) == 0
