@@ -9,8 +9,8 @@ Out: docs/results/image.json with sizes, and with what the pod answered to whom.
 done, as without podman, it is skipped: the reason is printed, and the exit code is 0.
 
 What podman cannot do is left out of the overlay, and nothing else: several replicas, ports of the
-metrics, and it does not decode the base64 of a Secret, so that is the key. The image for a GPU plays
-the same overlay with fp32 `intent` on the CPU, and is asked what it says where there is no device.
+metrics, and it does not decode the base64 of a Secret, so that is the key. The image for a GPU
+plays the same overlay with fp32 `intent` on the CPU, and is asked what it says without a device.
 """
 
 from __future__ import annotations
