@@ -94,7 +94,7 @@ print(json.dumps({
 # What the server says where it is told to use a device that is not there.
 WITHOUT_DEVICE = """\
 import subprocess
-command = ["/home/bentoml/bento/env/docker/entrypoint.sh", "serve", "--port", "1"]
+command = ["/home/bentoml/bento/env/docker/entrypoint.sh", "serve", "--port", str(PORT + 1)]
 env = {**os.environ, "TRANSFER_PROVIDER": "cuda"}
 done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
 print(json.dumps({"exit_code": done.returncode, "says": done.stderr.strip().splitlines()[-1]}))
@@ -291,7 +291,7 @@ def play(work: Path, flavour: Flavour) -> dict[str, Any]:
         shape = "{{.HostConfig.ReadonlyRootfs}} {{.RestartCount}} {{.EffectiveCaps}}"
         state = run(work, "podman", "inspect", container, "--format", shape).split(maxsplit=2)
         if flavour is GPU:
-            found["without_device"] = json.loads(_inside(work, container, WITHOUT_DEVICE))
+            found["without_device"] = json.loads(_inside(work, container, script + WITHOUT_DEVICE))
         return {
             **found,
             "read_only_root": state[0] == "true",

@@ -37,11 +37,28 @@ def test_the_overlay_is_played_as_it_is_but_for_what_podman_cannot_do() -> None:
 def test_the_document_has_the_sizes_that_were_measured() -> None:
     record = json.loads(image.RESULTS.read_text(encoding="utf-8"))
     readme = (image.ROOT / "k8s" / "README.md").read_text(encoding="utf-8")
-    for size in record["sizes_mb"].values():
-        assert f"{size:,.0f} MB" in readme
-    played = record["played"]
-    assert (played["ready"], played["classify"], played["without_key"]) == (200, 200, 401)
-    assert (played["uid"], played["read_only_root"], played["restarts"]) == (1034, True, 0)
+    for found in (record, record["gpu"]):
+        for size in found["sizes_mb"].values():
+            assert f"{size:,.0f} MB" in readme
+        played = found["played"]
+        assert (played["ready"], played["classify"], played["without_key"]) == (200, 200, 401)
+        assert (played["uid"], played["read_only_root"], played["restarts"]) == (1034, True, 0)
+    without = record["gpu"]["played"]["without_device"]
+    assert without["exit_code"] == 1 and "needs CUDAExecutionProvider" in without["says"]
+
+
+def test_each_image_keeps_what_was_found_of_the_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(image, "RESULTS", tmp_path / "image.json")
+    monkeypatch.setattr(image.with_torch, "write", lambda: None)
+    for flavour, size in ((image.CPU, 500.0), (image.GPU, 3000.0), (image.CPU, 510.0)):
+        image.keep(flavour, {"sizes_mb": {"slim": size}})
+    record = json.loads((tmp_path / "image.json").read_text())
+    assert record["sizes_mb"] == {"slim": 510.0}
+    assert record["with_torch"]["times"] > 1
+    assert record["gpu"]["sizes_mb"] == {"slim": 3000.0}
+    assert record["gpu"]["command"].endswith("image --gpu")
 
 
 @pytest.fixture
