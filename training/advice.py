@@ -18,6 +18,7 @@ from training.recipe_checks import OF_ONE_LABEL
 
 CURVES = Path(__file__).parent.parent / "docs" / "results" / "curves.json"
 WORTH_SAYING = 0.02  # of the metric; and more than the seeds' spread
+FAR = 4.0  # times as many examples as were measured, or as few: no rule reaches further
 
 
 def against(recipe: Recipe, rows: Sequence[Any], path: Path | None = None) -> str:
@@ -55,11 +56,14 @@ def read_curves(path: Path) -> Mapping[str, Any] | None:
 
 
 def nearest(rows: Sequence[Mapping[str, Any]], examples: float) -> list[Mapping[str, Any]]:
-    """The rows of the measured number of examples a class whose ratio to `examples` is smallest."""
+    """The rows of the measured number of examples a class whose ratio to `examples` is smallest.
+
+    None where even that is `FAR` away.
+    """
     trained = [row for row in rows if row["rows_per_class"] > 0]
-    if not trained:
+    distance = min((_distance(row, examples) for row in trained), default=math.inf)
+    if distance > math.log(FAR):
         return []
-    distance = min(_distance(row, examples) for row in trained)
     return [row for row in trained if _distance(row, examples) <= distance + 0.1]
 
 

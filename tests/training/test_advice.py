@@ -66,6 +66,11 @@ def test_the_nearest_measured_number_counts(measured: Path) -> None:
     assert "Try `strategy=full`." in told
 
 
+@pytest.mark.parametrize("per_class", [12, 500])
+def test_no_rule_reaches_far_beyond_what_was_measured(per_class: int, measured: Path) -> None:
+    assert against(recipe("last_n"), rows(per_class), measured) == ""
+
+
 @pytest.mark.parametrize(
     "chosen",
     [
