@@ -17,6 +17,7 @@ COLOURS = (
     *("#0b7285", "#c2410c", "#555555", "#a61e8c", "#5c7a00"),
 )
 TICKS = (1, 2, 5)
+LETTER = 6.5  # about the width of one
 
 
 @dataclass(frozen=True)
@@ -134,5 +135,13 @@ def _mark(axes: Axes, point: Point, colour: str) -> list[str]:
     return [
         f'<path d="M{x:.1f} {axes.y(point.low):.1f}V{axes.y(point.high):.1f}" stroke="{colour}"/>',
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>',
-        f'<text x="{x + 7:.1f}" y="{y - 7:.1f}" fill="{colour}">{escape(point.name)}</text>',
+        f'<text {_beside(x, point.name)} y="{y - 7:.1f}" fill="{colour}">{escape(point.name)}'
+        "</text>",
     ]
+
+
+def _beside(x: float, name: str) -> str:
+    """To the right of a point, or to its left where the name would leave the picture."""
+    if x + 7 + LETTER * len(name) <= WIDTH:
+        return f'x="{x + 7:.1f}"'
+    return f'x="{x - 7:.1f}" text-anchor="end"'

@@ -34,6 +34,7 @@ from load_tests.rehearsal.pod import Place
 from load_tests.rehearsal.scenes import Record, Stage
 from load_tests.server import ROOT
 from services.errors import TransferError, UsageError
+from services.lock import read_lock
 from services.settings import Settings, bentoml_home, prepare_bentoml
 
 RESULTS = ROOT / "docs" / "results" / "rehearsal.json"
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"There is no scene {', '.join(sorted(unknown))}.",
                 f"Known are {', '.join(SCENES)}.",
             )
+        read_lock(Settings.from_environment().lock)  # without models no pod would get ready
         return rehearse(options)
     except TransferError as error:
         print(f"rehearsal: {error}", file=sys.stderr)

@@ -41,3 +41,12 @@ def test_equal_factors_are_equally_far():
 
 def test_one_point_alone_can_be_drawn():
     assert len(marks(scatter([Point(1, 0.5, 0.5, 0.5, "a", "a")], "t", "x", "y"))) == 1
+
+
+def test_a_name_that_would_leave_the_picture_stands_to_the_left():
+    far = Point(100.0, 0.9, 0.9, 0.9, "a name that is rather long for this place", "ours")
+    near = Point(1.0, 0.8, 0.8, 0.8, "near", "ours")
+    svg = scatter([far, near], "Ways", "megabytes", "accuracy")
+    texts = {name: tag for tag, name in re.findall(r"(<text [^>]*>)([^<]*)</text>", svg)}
+    assert 'text-anchor="end"' in texts[far.name]
+    assert 'text-anchor="end"' not in texts[near.name]
