@@ -43,7 +43,7 @@ def against(recipe: Recipe, rows: Sequence[Any], path: Path | None = None) -> st
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    return f"{row['mean']:.3f} in {row['seconds']:.0f} s"
+    return f"{row['mean']:.3f} in {row['cpu_seconds']:.0f} s"
 
 
 def read_curves(path: Path) -> Mapping[str, Any] | None:

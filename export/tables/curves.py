@@ -71,10 +71,12 @@ def _winner(record: Record, size: int) -> str:
     rows = [row for row in record["rows"] if row["examples"] == size]
     top = max(rows, key=lambda row: row["mean"])
     near = [row for row in rows if top["mean"] - row["mean"] <= max(0.01, top["std"] + row["std"])]
-    quick = min(near, key=lambda row: row["seconds"])
+    quick = min(near, key=lambda row: row["cpu_seconds"])
     others = [row["way"] for row in near if row is not top]
     as_good = f"; as good within a point or the spread: {', '.join(others)}" if others else ""
-    quickest = f"; the quickest of them: {quick['way']}, {quick['seconds']:.0f} s" if others else ""
+    quickest = (
+        f"; the quickest of them: {quick['way']}, {quick['cpu_seconds']:.0f} s" if others else ""
+    )
     return f"{_size_name(record, size)}: {top['way']} wins ({top['mean']:.3f}){as_good}{quickest}."
 
 
@@ -97,9 +99,9 @@ def _conditions(record: Record) -> str:
     return (
         f"{record['metric'].capitalize()} on {record['n']:,} test rows of {record['data']} "
         f"({record['labels']} classes), mean over the seeds with their standard deviation, and the "
-        "seconds of one training. Each seed draws other examples; those of a smaller number are "
-        f"among those of a larger one. Seeds: {seeds}{why}. The last step is scored; nothing is "
-        "chosen on dev. `scratch` is the same shape from random weights."
+        "processor seconds of one training. Each seed draws other examples; those of a smaller "
+        f"number are among those of a larger one. Seeds: {seeds}{why}. The last step is scored; "
+        "nothing is chosen on dev. `scratch` is the same shape from random weights."
     )
 
 
@@ -110,7 +112,7 @@ def _cell(record: Record, way: str, size: int) -> str:
     deviation = f" ± {row['std']:.3f}" if len(row["values"]) > 1 else ""
     mean = f"{row['mean']:.3f}{deviation}"
     top = max(other["mean"] for other in record["rows"] if other["examples"] == size)
-    return f"{f'**{mean}**' if row['mean'] == top else mean} ({row['seconds']:.0f} s)"
+    return f"{f'**{mean}**' if row['mean'] == top else mean} ({row['cpu_seconds']:.0f} s)"
 
 
 def _row(record: Record, way: str, size: int) -> Record | None:

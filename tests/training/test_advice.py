@@ -27,7 +27,7 @@ def row(way: str, per_class: float, mean: float, std: float = 0.0) -> dict[str, 
         "rows_per_class": per_class,
         "mean": mean,
         "std": std,
-        "seconds": 10.0,
+        "cpu_seconds": 10.0,
     }
 
 

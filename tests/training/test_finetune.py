@@ -87,7 +87,7 @@ def test_the_record_says_how_it_was_trained(
     assert (train["seed"], train["strategy"]) == (recipe.seed, "full")
     assert train["steps"] == recipe.max_steps
     assert train["rows"] == len(load_data(recipe)["train"])
-    assert train["tokens_per_s"] > 0 and train["wall_time_s"] >= 0
+    assert train["tokens_per_s"] > 0 and train["wall_time_s"] >= 0 and train["cpu_time_s"] > 0
     assert 0 < train["parameters_trained"] < train["parameters"]  # embeddings are frozen
     assert len(train["dev_history"]) == recipe.evaluations
     assert read_description(teachers(job, base)).recipe_digest == recipe.digest

@@ -15,6 +15,7 @@ contrastive: texts of one class are drawn together, others apart; then a logisti
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -62,9 +63,15 @@ def fit_by_strategy(model: Any, job: Job) -> Fit:
     Raises UsageError for a strategy with steps of its own under torchrun.
     """
     fit = STRATEGIES[job.recipe.strategy].fit
+    started = time.process_time()
     if fit is fit_steps:
-        return fit(model, job)
+        trained = fit(model, job)
+        return replace(trained, cpu_seconds=time.process_time() - started)
     refuse_several(f"Strategy {job.recipe.strategy}")
     with EnergyMeter(ENERGY_EVERY_S) as meter:  # of all its parts, features included
         trained = fit(model, job)
-    return replace(trained, energy=energy_of(meter, watch().country))
+    return replace(
+        trained,
+        energy=energy_of(meter, watch().country),
+        cpu_seconds=time.process_time() - started,
+    )

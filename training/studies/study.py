@@ -4,6 +4,7 @@
 
 Each cell's figures stay in `WORK/cells/NAME.json`; its weights are removed when they are scored. A
 cell that was stopped begins anew and shares nothing with others, so that its seconds are all of it.
+Processor seconds stand beside those of the clock: other work on the machine does not lengthen them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from training.finetune import finetune
 from training.recipe import Recipe
 from training.studies.finished import kept, once
 from training.studies.spread import spread
+
+MEANS = ("macro_f1", "rows", "seconds", "cpu_seconds", "steps", "parameters_trained")
 
 Record = dict[str, Any]
 
@@ -92,6 +95,7 @@ def _run(cell: Cell, folder: Path, look: Callable[[Path], Record]) -> Record:
         "rows": train["rows"],
         "steps": train["steps"],
         "seconds": train["wall_time_s"],
+        "cpu_seconds": train["cpu_time_s"],
         "parameters_trained": train["parameters_trained"],
         **look(folder),
     }
@@ -115,8 +119,5 @@ def summary(records: Sequence[Mapping[str, Any]], more: Sequence[str] = ()) -> R
         "options": first["options"],
         "seeds": [record["seed"] for record in records],
         **spread([record["value"] for record in records]),
-        **{
-            key: statistics.fmean(record[key] for record in records)
-            for key in ("macro_f1", "rows", "seconds", "steps", "parameters_trained", *more)
-        },
+        **{key: statistics.fmean(record[key] for record in records) for key in (*MEANS, *more)},
     }

@@ -18,7 +18,7 @@ def row(way, examples, mean, std=0.01, seconds=10.0):
         "mean": mean,
         "std": std,
         "values": [mean - std, mean + std],
-        "seconds": seconds,
+        "cpu_seconds": seconds,
     }
 
 

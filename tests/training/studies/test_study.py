@@ -103,6 +103,7 @@ def test_a_summary_is_over_the_seeds_of_a_place() -> None:
             "macro_f1": value,
             "rows": 10,
             "seconds": 2.0,
+            "cpu_seconds": 3.0,
             "steps": 4,
             "rare": value / 2,
             "parameters_trained": 5,
@@ -116,6 +117,7 @@ def test_a_summary_is_over_the_seeds_of_a_place() -> None:
     assert found["mean"] == pytest.approx(0.6)
     assert found["std"] == pytest.approx(0.1414, abs=1e-4)
     assert found["rare"] == pytest.approx(0.3)
+    assert (found["seconds"], found["cpu_seconds"]) == (2.0, 3.0)
 
 
 def test_other_rows_have_another_digest() -> None:
