@@ -119,7 +119,7 @@ def _ways(settings: Sequence[str]) -> dict[str, Any]:
         print(f"{way}: measured", file=sys.stderr)
 
     record = compare_ways(checkpoint, loras, places.WORK / "ways", found, advance=advance)
-    return {**record, **seeds_of([recipe.seed], ONE_TRAINING)}
+    return {**record, **seeds_of([recipe.seed], "one training of each, and losses are paired")}
 
 
 MEASURES: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
