@@ -15,14 +15,13 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from training.checkpoint import METRICS_NAME
 from training.finetune import finetune
 from training.recipe import Recipe
-from training.studies.finished import kept, once
+from training.studies.finished import keep, kept
 from training.studies.spread import spread
 
 MEANS = ("macro_f1", "rows", "seconds", "cpu_seconds", "steps", "parameters_trained")
@@ -68,7 +67,7 @@ def run_cells(
         left -= cell.cost
         record = kept(path, made_of)
         if record is None:
-            record = once(path, made_of, partial(_run, cell, work / "running" / cell.name, look))
+            record = keep(path, made_of, _run(cell, work / "running" / cell.name, look))
             spent += cell.cost
             minutes = (time.monotonic() - started) / spent * left / 60
             tell(
