@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from export.measure import in_threads
-from export.plot import Point, scatter
+from export.plots.scatter import Point, scatter
 from services.errors import UsageError
 from services.lock import read_lock
 from services.registry import variant_path

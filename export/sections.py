@@ -17,7 +17,7 @@ def with_section(document: str, name: str, text: str) -> str:
     _, closed, after = rest.partition(end)
     if not found or not closed:
         raise UsageError(
-            f"The document has no {begin} followed by {end}; the part goes between them.",
+            f"The document has no {begin} followed by {end}; the table goes between them.",
             "Put both marks on lines of their own.",
         )
     return f"{before}{begin}\n{text.strip()}\n{end}{after}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from export.adapter import pack, read_record, unpack
-from export.plot import Point, scatter
+from export.plots.scatter import Point, scatter
 from services.errors import TransferError, UsageError
 from services.windows import TextTokenizer
 from training.bases import WEIGHTS
@@ -26,6 +26,7 @@ from training.models import TorchRunner, load_model
 from training.studies.spread import why_fewer
 
 RANKS = (8, 16, 32, 64, 96, 128)
+FAR = 0.1  # a loss that would squeeze the plot
 NEAR = 0.005  # a way is good enough when it loses less than that
 
 Way = dict[str, Any]
@@ -142,7 +143,7 @@ def table(record: Mapping[str, Any]) -> str:
 
 
 def plot(record: Mapping[str, Any]) -> str:
-    """Quality over megabytes, as SVG."""
+    """Quality over megabytes, as SVG; what loses far more stands in the table alone."""
     points = [
         Point(
             way["bytes"] / 1e6,
@@ -153,6 +154,7 @@ def plot(record: Mapping[str, Any]) -> str:
             way["way"].partition("-")[0],
         )
         for way in record["ways"]
+        if way["loss"]["value"] < FAR
     ]
     metric = record["ways"][0]["metric"]
     return scatter(points, f"Ways to ship {record['model']}", "megabytes, logarithmic", metric)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from load_tests.marks import between
+from export.sections import with_section
 from load_tests.report.html import page
 from load_tests.report.plots import overview
 from load_tests.report.record import rounded
@@ -25,7 +25,7 @@ from load_tests.server import ROOT
 from load_tests.table import table
 from services.errors import TransferError
 
-BEGIN, END = "<!-- tradeoff:begin -->", "<!-- tradeoff:end -->"
+SECTION = "tradeoff"
 README = ROOT / "README.md"
 RESULTS = ROOT / "docs" / "results" / f"{NAME}.json"
 # Of an example of a labelled row: what is no text of others.
@@ -53,7 +53,7 @@ def readme_with(readme: str, record: dict[str, Any], picture: str) -> str:
     picture: the path of the SVG from the README. Raises UsageError without the marks.
     """
     shown = f"![Quality against p99 of every variant]({picture})"
-    return between(readme, BEGIN, END, f"{table(record)}\n{shown}", "README")
+    return with_section(readme, SECTION, f"{table(record)}\n{shown}")
 
 
 def expected(readme: Path, results: Path) -> dict[Path, str]:

@@ -22,7 +22,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *("training.calibration_error", "training.weak_spots", "training.studies.spread"),
         "training.metrics",
     ),
-    "load_tests": ("load_tests", "services", "training.energy"),
+    "load_tests": (
+        *("load_tests", "services", "training.energy"),
+        *("export.plots", "export.sections"),  # how results are drawn, and put into documents
+    ),
 }
 
 

@@ -176,7 +176,11 @@ def test_packages_are_listed_by_name_and_are_there():
         for path in (ROOT / room).rglob("__init__.py")
     }
     assert set(setuptools["packages"]) == found
-    data = {"services": ["playground/*"], "load_tests.report": ["*.css", "*.js"]}
+    data = {
+        "services": ["playground/*"],
+        "export.plots": ["*.css"],
+        "load_tests.report": ["*.css", "*.js"],
+    }
     assert setuptools["package-data"] == data
     assert not [path for path in (ROOT / "services" / "playground").iterdir() if path.is_dir()]
 

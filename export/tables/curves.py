@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from export.plot import Point, scatter
+from export.plots.scatter import Point, scatter
 
 Record = Mapping[str, Any]
 CONTROL = "scratch"

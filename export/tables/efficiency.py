@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from export.plot import Point, scatter
+from export.plots.scatter import Point, scatter
 from training.studies.spread import why_fewer
 
 Record = Mapping[str, Any]

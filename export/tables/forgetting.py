@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from export.dots import Dot, dots
+from export.plots.dots import Dot, dots
 from training.studies.spread import why_fewer
 
 Entry = Mapping[str, Any]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from export.bars import Bar, bars
+from export.plots.dots import Dot, dots
 from training.studies.spread import why_fewer
 
 Record = Mapping[str, Any]
@@ -64,7 +64,8 @@ def verdict(record: Record) -> str:
 def plot(record: Record) -> str:
     """Recall of rare labels and of the others, for each remedy."""
     found = [
-        Bar(row["way"], {"rare": row["recall_of_rare"], "others": row["recall_of_others"]})
+        Dot(row["way"], row["recall_of_rare"], other=row["recall_of_others"])
         for row in record["rows"]
     ]
-    return bars(found, f"Imbalanced labels of {record['data']}", "recall, mean over labels")
+    heading = f"Imbalanced labels of {record['data']}"
+    return dots(found, heading, "recall, mean over labels", ("rare labels", "the others"))

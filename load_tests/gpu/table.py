@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from load_tests.marks import between
+from export.sections import with_section
 from load_tests.server import ROOT
 
 Row = dict[str, Any]
 
 RECORD = ROOT / "docs" / "results" / "gpu.json"
 DOCUMENT = ROOT / "docs" / "results.md"
-BEGIN, END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
+SECTION = "gpu"
 NONE = "-"
 NOT_MEASURED = (
     "Not measured yet: no GPU was at hand. On a machine that has one the command above writes the"
@@ -109,7 +109,7 @@ def read_record(path: Path = RECORD) -> Row | None:
 
 def document_with(document: str, record: Row | None) -> str:
     """The document with a fresh part between the marks; raises UsageError without them."""
-    return between(document, BEGIN, END, section(record))
+    return with_section(document, SECTION, section(record))
 
 
 def update_document(record: Row | None, document: Path = DOCUMENT) -> None:

@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from load_tests.marks import between
+from export.sections import with_section
 from load_tests.server import ROOT
 
 RECORD = ROOT / "docs" / "results" / "image.json"
 DOCUMENT = ROOT / "k8s" / "README.md"
-BEGIN, END = "<!-- with-torch:begin -->", "<!-- with-torch:end -->"
+SECTION = "with-torch"
 HEAD = "| in the image | MB | known from |\n|---|---:|---|"
 
 
@@ -86,7 +86,7 @@ def unpacked(folder: Path) -> tuple[int, float]:
 def documented(document: str) -> str:
     """k8s/README.md with a fresh table of what was measured."""
     sizes = json.loads(RECORD.read_text(encoding="utf-8"))["sizes_mb"]
-    return between(document, BEGIN, END, table(sizes["slim"]), DOCUMENT.name)
+    return with_section(document, SECTION, table(sizes["slim"]))
 
 
 def write() -> None:

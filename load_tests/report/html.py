@@ -12,11 +12,17 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from export.plots.svg import STYLE
 from load_tests.report.columns import COLUMNS, Column
 from load_tests.report.disagreement import disagreements
-from load_tests.report.plots import memory_plot, pareto_plot, rate_plot, stages_plot
+from load_tests.report.plots import (
+    VARIANT_STYLE,
+    memory_plot,
+    pareto_plot,
+    rate_plot,
+    stages_plot,
+)
 from load_tests.report.record import BASELINE, valid
-from load_tests.report.svg import STYLE
 from load_tests.report.verdict import signed
 
 Row = Mapping[str, Any]
@@ -37,7 +43,7 @@ def page(record: Row) -> str:
     """The whole document."""
     at = record["environment"]
     models = list(dict.fromkeys(row["model"] for row in record["variants"]))
-    style = (FOLDER / "page.css").read_text(encoding="utf-8") + STYLE.read_text(encoding="utf-8")
+    style = (FOLDER / "page.css").read_text(encoding="utf-8") + STYLE + VARIANT_STYLE
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     body = [
         "<header><h1>Trade-offs</h1>",

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from load_tests.report.labels import Named, place
-from load_tests.report.pareto import place as place_of
-from load_tests.report.record import phases_valid
-from load_tests.report.svg import (
+from export.plots.labels import Box, Named, place
+from export.plots.svg import (
     Frame,
     Scale,
     around,
@@ -23,6 +22,8 @@ from load_tests.report.svg import (
     standalone,
     title,
 )
+from load_tests.report.pareto import place as place_of
+from load_tests.report.record import phases_valid
 
 Row = Mapping[str, Any]
 
@@ -31,6 +32,7 @@ OVER_TARGET = 20.0  # times the target: higher latencies leave the plot
 STAGES = ("queue", "tokenize", "infer", "decode")
 REST = "rest"
 BAR_PX, ROW_PX = 20, 32
+VARIANT_STYLE = Path(__file__).with_name("variants.css").read_text(encoding="utf-8")
 
 
 def pareto_plot(rows: Sequence[Row], name: str = "") -> str:
@@ -50,7 +52,7 @@ def pareto_plot(rows: Sequence[Row], name: str = "") -> str:
         Named(x(at[0]), y(100 * at[1]), row["variant"], r + 5)
         for (row, at), r in zip(shown, radii, strict=True)
     ]
-    places = place(spots, frame.x_end, frame.top, frame.y_end)
+    places = place(spots, frame.inside)
     for (row, _), spot, radius in zip(shown, spots, radii, strict=True):
         parts.append(_pareto_mark(row, spot, radius, x, y))
     for (row, _), spot, at in zip(shown, spots, places, strict=True):
@@ -189,7 +191,7 @@ def memory_plot(rows: Sequence[Row], name: str = "") -> str:
         parts.append(_course(variant, [(x(t), y(mb)) for t, mb in course]))
         last = course[-1]
         ends.append(Named(x(last[0]), y(last[1]), variant, 6))
-    parts += _names(ends, frame, x_end=frame.width)
+    parts += _names(ends, frame, frame.inside._replace(right=frame.width))
     return frame.picture(parts, name or "Memory over time", "memory")
 
 
@@ -260,8 +262,8 @@ def _course(variant: str, points: Sequence[tuple[float, float]]) -> str:
     return element("g", line, class_=f"variant {variant}")
 
 
-def _names(ends: Sequence[Named], frame: Frame, x_end: float | None = None) -> list[str]:
-    places = place(ends, frame.x_end if x_end is None else x_end, frame.top, frame.y_end)
+def _names(ends: Sequence[Named], frame: Frame, box: Box | None = None) -> list[str]:
+    places = place(ends, box or frame.inside)
     return [
         label(at.x, at.y, end.text, f"variant halo {end.text}", at.anchor)
         for end, at in zip(ends, places, strict=True)
@@ -289,7 +291,8 @@ def overview(record: Mapping[str, Any]) -> str:
     background = element("rect", class_="paper", width="100%", height="100%", rx=8)
     whole = Frame(width=frame.width * min(columns, max(1, len(found))), height=high * rows_of)
     return standalone(
-        whole.picture([background, *parts], "Quality against p99 of every model", "overview")
+        whole.picture([background, *parts], "Quality against p99 of every model", "overview"),
+        VARIANT_STYLE,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from load_tests.marks import between
+from export.sections import with_section
 from load_tests.peers.report import number, rounded
 from load_tests.report.write import read_record
 from load_tests.server import ROOT
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 RESULTS = ROOT / "docs" / "results" / "soak.json"
 DOCUMENT = ROOT / "docs" / "security.md"
-BEGIN, END = "<!-- soak:begin -->", "<!-- soak:end -->"
+SECTION = "soak"
 HEADER = "| part | figure | value | target | reached |\n| --- | --- | ---: | --- | --- |"
 
 
@@ -67,7 +67,7 @@ def _note(name: str, at: Row) -> str:
 
 def document_with(document: str, record: Row) -> str:
     """The document's text with a fresh table between its marks; raises UsageError without them."""
-    return between(document, BEGIN, END, table(record))
+    return with_section(document, SECTION, table(record))
 
 
 def draw(results: Path = RESULTS, document: Path = DOCUMENT, *, check: bool = False) -> bool:

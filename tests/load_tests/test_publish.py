@@ -9,8 +9,6 @@ import pytest
 
 from load_tests.mixes import MIXES
 from load_tests.publish import (
-    BEGIN,
-    END,
     README,
     RESULTS,
     draw,
@@ -24,6 +22,7 @@ from load_tests.report.write import read_record, write
 from services.errors import UsageError
 from tests.load_tests.records import judged, record, row
 
+BEGIN, END = "<!-- tradeoff:begin -->", "<!-- tradeoff:end -->"
 README_TEXT = f"# Title\n\n{BEGIN}\nold\n{END}\n\nMore.\n"
 EVIDENCE = {"intent": {"data": "d", "rows": 9, "variants": [judged("distilled")]}}
 

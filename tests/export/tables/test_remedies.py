@@ -54,4 +54,4 @@ def test_the_table_tells_which_labels_are_rare(record):
 def test_the_plot_names_every_remedy(record):
     svg = plot(record)
     assert ">none</text>" in svg and ">balanced sampling</text>" in svg
-    assert svg.count("<circle") == 4
+    assert svg.count("<circle") == 2 + 2 * 2

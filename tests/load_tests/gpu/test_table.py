@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from load_tests.gpu.table import (
-    BEGIN,
     DOCUMENT,
-    END,
     NOT_MEASURED,
     best_point,
     document_with,
@@ -62,8 +60,8 @@ def test_a_line_is_the_best_batch_of_the_longest_windows() -> None:
 
 
 def test_without_a_record_the_part_says_so() -> None:
-    assert document_with(f"a\n{BEGIN}\nold\n{END}\nb", None) == (
-        f"a\n{BEGIN}\n{NOT_MEASURED}\n{END}\nb"
+    assert document_with("a\n<!-- gpu:begin -->\nold\n<!-- gpu:end -->\nb", None) == (
+        f"a\n<!-- gpu:begin -->\n{NOT_MEASURED}\n<!-- gpu:end -->\nb"
     )
     with pytest.raises(UsageError, match="has no <!-- gpu:begin -->"):
         document_with("nothing", None)

@@ -69,7 +69,7 @@ def test_the_table_is_written_between_its_marks(tmp_path: Path) -> None:
     results, document = tmp_path / "soak.json", tmp_path / "doc.md"
     row = figure("PSS rise", 1.5, "MB", target="< 20 MB", reached=True)
     report.write({"parts": {"body": {"environment": {}, "figures": [row]}}}, results)
-    document.write_text(f"before\n{report.BEGIN}\n{report.END}\nafter\n")
+    document.write_text("before\n<!-- soak:begin -->\n<!-- soak:end -->\nafter\n")
     assert report.draw(results, document, check=True)
     assert report.draw(results, document)
     assert not report.draw(results, document, check=True)

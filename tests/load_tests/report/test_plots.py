@@ -1,4 +1,4 @@
-"""Scales, labels and the pictures of a model."""
+"""The pictures of a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from load_tests.report.labels import CHARACTER_PX, LINE_PX, Named, place
 from load_tests.report.plots import (
     memory_plot,
     overview,
@@ -16,7 +15,6 @@ from load_tests.report.plots import (
     stage_parts,
     stages_plot,
 )
-from load_tests.report.svg import Scale, element, number
 from tests.load_tests.records import VARIANTS, phase, record, row, tried
 
 ROWS = record()["variants"]
@@ -29,54 +27,6 @@ def marks(picture: str, state: str = "") -> set[str]:
         for group in ET.fromstring(picture).iter("g")
         if group.get("data-variant") and f" {state}" in f" {group.get('class')}"
     }
-
-
-@pytest.mark.parametrize("logarithmic", [False, True])
-def test_the_ends_of_a_scale_are_the_ends_in_pixels(logarithmic: bool) -> None:
-    scale = Scale(2.0, 50.0, 10.0, 110.0, logarithmic)
-    assert (scale(2.0), scale(50.0)) == (10.0, 110.0)
-    assert scale(10.0) == pytest.approx(60.0) if logarithmic else scale(26.0) == 60.0
-
-
-@pytest.mark.parametrize(
-    ("scale", "ticks"),
-    [
-        (Scale(0, 310, 0, 1), [0, 50, 100, 150, 200, 250, 300]),
-        (Scale(94.1, 95.9, 0, 1), [94.5, 95.0, 95.5]),
-        (Scale(0.9, 60, 0, 1, True), [1, 2, 5, 10, 20, 50]),
-        (Scale(84, 210, 0, 1, True), [100, 150, 200]),
-        (Scale(0.9, 60_000, 0, 1, True), [1, 10, 100, 1000, 10_000]),
-    ],
-)
-def test_ticks_are_round_and_few(scale: Scale, ticks: list[float]) -> None:
-    assert scale.ticks() == pytest.approx(ticks)
-
-
-def test_text_cannot_break_out_of_an_attribute() -> None:
-    assert element("a", title='"><b>') == '<a title="&quot;&gt;&lt;b&gt;"/>'
-
-
-def test_numbers_are_short() -> None:
-    assert [number(value) for value in (0.5, 20.0, 1000.0, 1500.0)] == ["0.5", "20", "1k", "1.5k"]
-
-
-def test_no_name_covers_another() -> None:
-    points = [
-        Named(100, 100, "distilled-int8"),
-        Named(104, 103, "full-int8"),
-        Named(470, 99, "full"),
-    ]
-    places = place(points, x_end=500, top=0, y_end=300)
-    boxes = []
-    for point, at in zip(points, places, strict=True):
-        width = CHARACTER_PX * len(point.text)
-        left = at.x if at.anchor == "start" else at.x - width
-        assert left + width <= 500
-        boxes.append((left, left + width, at.y))
-    for i, one in enumerate(boxes):
-        for other in boxes[i + 1 :]:
-            apart = one[1] <= other[0] or other[1] <= one[0]
-            assert apart or abs(one[2] - other[2]) >= LINE_PX
 
 
 def test_the_pareto_plot_draws_every_variant_and_the_dominated_ones_hollow() -> None:

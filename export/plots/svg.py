@@ -1,7 +1,7 @@
 """SVG by hand: scales with round ticks, a frame with axes, and elements as text.
 
 A plotting library would be 40 MB for five kinds of marks, and its pictures could not follow the
-reader's light or dark theme: colours here are CSS classes of `svg.css`.
+reader's light or dark theme: colours here are CSS classes of `plots.css`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-STYLE = Path(__file__).with_name("svg.css")
+from export.plots.labels import Box
+
+STYLE = Path(__file__).with_name("plots.css").read_text(encoding="utf-8")
+COLOURS = 10
 ROUND = (1, 2, 5)
 FINE = (1, 1.5, 2, 3, 4, 5, 6, 8)
 
@@ -111,6 +114,11 @@ class Frame:
     def y_end(self) -> int:
         return self.height - self.bottom
 
+    @property
+    def inside(self) -> Box:
+        """Between the axes."""
+        return Box(self.left, self.top, self.x_end, self.y_end)
+
     def x_scale(self, low: float, high: float, logarithmic: bool = False) -> Scale:
         return Scale(low, high, self.left, self.x_end, logarithmic)
 
@@ -150,13 +158,28 @@ class Frame:
         )
 
 
-def standalone(picture: str) -> str:
-    """The same as a file of its own, which follows the reader's theme as well."""
-    style = element("style", "\n" + STYLE.read_text(encoding="utf-8"))
+def standalone(picture: str, style: str = "") -> str:
+    """The same as a file of its own, which follows the reader's theme as well.
+
+    style: CSS of its own classes
+    """
+    sheet = element("style", f"\n{STYLE}{style}")
     head = '<svg xmlns="http://www.w3.org/2000/svg"'
     opened = picture.replace("<svg", head, 1)
     first = opened.index(">") + 1
-    return f"{opened[:first]}\n{style}{opened[first:]}\n"
+    return f"{opened[:first]}\n{sheet}{opened[first:]}\n"
+
+
+def drawing(frame: Frame, parts: Sequence[str], heading: str) -> str:
+    """A plot as a file of its own: paper, heading, and its parts."""
+    paper = element("rect", class_="paper", width=frame.width, height=frame.height, rx=8)
+    top = label(frame.width / 2, 26, heading, "heading", "middle")
+    return standalone(frame.picture([paper, top, *parts], heading, "drawing"))
+
+
+def series_class(place: int) -> str:
+    """The CSS class of the colour of the series at that place; they come again after ten."""
+    return f"c{place % COLOURS}"
 
 
 def number(value: float) -> str:
