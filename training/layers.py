@@ -6,14 +6,9 @@ layer_groups(model)[-1]    # names of the head: what no base brings along, and a
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from training.models import unwrapped
-
-# BERT's and DistilBERT's `layer`, BART's `layers`, T5's `block`, GPT-2's `h`; the first number
-# counts the layers: T5 numbers the parts of each, too (`block.3.layer.1`).
-LAYER = re.compile(r"^(?P<stack>.*?\b(?:layer|layers|block|h))\.(?P<number>\d+)\.")
+from training.models import LAYER, unwrapped
 
 
 def head_names(model: Any) -> list[str]:

@@ -50,8 +50,10 @@ DROPOUTS = (
 )
 COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-# The first number counts the layers: T5 numbers the parts of each, too (`block.3.layer.1`).
-LAYER = re.compile(r"^(?P<head>.*?\b(?:layer|layers|block))\.(?P<number>\d+)\.(?P<tail>.+)$")
+EVERY = "global_attn_every_n_layers"  # of ModernBERT
+# BERT's and DistilBERT's `layer`, BART's `layers`, T5's `block`, GPT-2's `h`; the first number
+# counts the layers: T5 numbers the parts of each, too (`block.3.layer.1`).
+LAYER = re.compile(r"^(?P<stack>.*?\b(?:layer|layers|block|h))\.(?P<number>\d+)\.(?P<tail>.+)$")
 
 
 def load_model(
@@ -234,6 +236,8 @@ def build_student(teacher: Any, layers: Sequence[int]) -> Any:
             f"E.g. student_layers={list(range(0, depth, 2))}.",
         )
     config[key] = len(layers)
+    if EVERY in config:
+        config[EVERY] = _global_distance(layers, config[EVERY])
     attention = teacher.config._attn_implementation
     student = type(teacher)(type(teacher.config).from_dict(config, attn_implementation=attention))
     if teacher.can_generate():  # beams and first tokens are no part of the config
@@ -242,9 +246,27 @@ def build_student(teacher: Any, layers: Sequence[int]) -> Any:
     return student
 
 
+def _global_distance(layers: Sequence[int], every: int) -> int:
+    """The student's `EVERY`, by which each layer reads as far as it did in its teacher.
+
+    The first layer of a ModernBERT has no norm in front of its attention and stays the first.
+    """
+    far = [layer % every == 0 for layer in layers]
+    distances = range(1, len(layers) + 1)
+    fitting = [n for n in distances if far == [place % n == 0 for place in range(len(layers))]]
+    if layers[0] != 0 or not fitting:
+        raise UsageError(
+            f"student_layers is {list(layers)}; of this base one layer of every {every} reads the "
+            "whole text and the others what is near: a student begins with layer 0, and those that "
+            "read the whole have even distances.",
+            f"E.g. student_layers={list(range(every + 1))}, or {[0, every]}.",
+        )
+    return fitting[0]
+
+
 def _depth_key(config: Any) -> str:
     names = ("decoder_layers", "num_decoder_layers") if config.is_encoder_decoder else ()
-    for name in (*names, "num_hidden_layers", "n_layers", "num_layers"):
+    for name in (*names, config.attribute_map.get("num_hidden_layers", "num_hidden_layers")):
         if name in config.to_dict():
             return name
     raise UsageError(f"{config.model_type} names no number of layers that can be thinned.")
@@ -264,14 +286,14 @@ def thinned(
     kept: dict[str, Tensor] = {}
     for name, tensor in state.items():
         match = LAYER.match(name)
-        if match is None or part not in match["head"] + ".":
+        if match is None or part not in match["stack"] + ".":
             kept[name] = tensor
             continue
         number = int(match["number"])
         if "relative_attention_bias" in name:
-            kept[f"{match['head']}.0.{match['tail']}"] = tensor
+            kept[f"{match['stack']}.0.{match['tail']}"] = tensor
         elif number in layers:
-            kept[f"{match['head']}.{list(layers).index(number)}.{match['tail']}"] = tensor
+            kept[f"{match['stack']}.{list(layers).index(number)}.{match['tail']}"] = tensor
     return kept
 
 

@@ -98,6 +98,42 @@ def test_a_student_generates_as_its_teacher_was_told_to(tiny_bart: Path) -> None
     assert (told.num_beams, told.max_length, told.no_repeat_ngram_size) == (3, 7, 2)
 
 
+@pytest.mark.parametrize("name", ["gpt2", "modernbert", "deberta", "roberta"])
+def test_every_family_has_students(name: str, families: dict[str, Path]) -> None:
+    teacher = load_model("sequence-classification", families[name], ["a", "b"]).eval()
+    teacher.config.pad_token_id = teacher.config.pad_token_id or 0
+    same = build_student(teacher, [0, 1])
+    student = build_student(teacher, [0])
+    assert torch.equal(first_output(same), first_output(teacher))
+    assert student.config.num_hidden_layers == 1
+    assert count_parameters(student) < count_parameters(teacher)
+    assert torch.isfinite(first_output(student)).all()
+
+
+def modernbert(layers: int) -> Any:
+    small = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    config = hf.ModernBertConfig(
+        **small, num_hidden_layers=layers, local_attention=4, reference_compile=False
+    )
+    return hf.ModernBertForSequenceClassification(config).eval()
+
+
+@pytest.mark.parametrize("layers", [[0, 3, 6], [0, 1, 2, 3], [0, 2, 5, 6], [0, 1], [0]])
+def test_modernbert_layers_read_as_far_as_in_their_teacher(layers: list[int]) -> None:
+    teacher = modernbert(7)
+    student = build_student(teacher, layers)
+    for new, old in enumerate(layers):
+        ours, theirs = student.model.layers[new], teacher.model.layers[old]
+        assert ours.attn.local_attention == theirs.attn.local_attention
+        assert torch.equal(ours.mlp.Wi.weight, theirs.mlp.Wi.weight)
+
+
+@pytest.mark.parametrize("layers", [[1, 2], [3, 6], [0, 3, 4, 6]])
+def test_modernbert_layers_that_would_read_otherwise_are_refused(layers: list[int]) -> None:
+    with pytest.raises(UsageError, match="layer of every 3 reads"):
+        build_student(modernbert(7), layers)
+
+
 def test_a_student_is_the_same_after_saving(tiny_bert: Path, tmp_path: Path) -> None:
     teacher = load_model("sequence-classification", tiny_bert, ["a", "b"])
     student = build_student(teacher, [0, 3])

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model
 
 from services.errors import UsageError
-from training.layers import depth, head_names, layer_groups
+from training.layers import depth, head_names, is_new, layer_groups
 from training.recipe import Recipe
 
 PEFT_TASKS = {
@@ -76,6 +76,8 @@ def scratch(model: Any, recipe: Recipe) -> Any:
 def reinit_top(model: Any, recipe: Recipe) -> Any:
     """The last `reinit_layers` layers and the pooler start anew, then all moves as in `full`.
 
+    What no base brings along stays: it is new already, with a bias that knows the labels' shares.
+
     The top of a base is the most special to what it was pretrained for (Zhang et al. 2021).
     """
     _refuse_too_many("reinit_layers", recipe.reinit_layers, model)
@@ -87,7 +89,7 @@ def reinit_top(model: Any, recipe: Recipe) -> Any:
     fresh = dict(type(model)(copy.deepcopy(model.config)).named_parameters())
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if name in anew and parameter not in learned:
+            if name in anew and not is_new(model, name) and parameter not in learned:
                 parameter.copy_(fresh[name])
     return full(model, recipe)
 
