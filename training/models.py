@@ -63,6 +63,7 @@ def load_model(
 
     Given labels, a head of another size (a base that was a classifier before) is made anew.
     pooling: what a classifier reads, see `training.pooling`; empty: as the checkpoint says
+    Raises UsageError for a base that has no such pooling.
     """
     if kind == "sequence-classification" and labels:
         config["num_labels"] = len(labels)
@@ -76,6 +77,12 @@ def load_model(
     if kind == "sequence-classification":
         known = transformers.AutoConfig.from_pretrained(folder)
         if pooling or getattr(known, CONFIG_KEY, ""):
+            if known.is_encoder_decoder:
+                raise UsageError(
+                    f"pooling is {pooling}; a {known.model_type} classifies by what its decoder "
+                    "says last, and has no mean to read.",
+                    "Leave `pooling` out, or take an encoder as the base.",
+                )
             setattr(known, CONFIG_KEY, pooling or getattr(known, CONFIG_KEY))
             made = mean_pooled(transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(known)])
             for key in [key for key in config if hasattr(known, key)]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from services.errors import UsageError
 from services.windows import TextTokenizer
 from training.features import to_tensors
 from training.models import build_student, load_model, model_inputs
@@ -51,6 +52,12 @@ def test_a_student_pools_as_its_teacher(bases: dict[str, Path]) -> None:
     assert type(student) is type(teacher)
     outputs = student(torch.tensor([[2, 7, 3]]), output_hidden_states=True)
     assert len(outputs.hidden_states) == 3
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_a_base_that_answers_with_a_decoder_has_no_mean(name: str, bases: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match=f"a {name} classifies by what its decoder says last"):
+        load_model(KIND, bases[name], ["a", "b"], "mean")
 
 
 def test_all_vectors_have_one_length() -> None:
