@@ -61,7 +61,7 @@ def test_a_gpu_is_scaled_by_work_and_not_by_cpu() -> None:
     spec = gpu.one("ScaledObject")["spec"]
     asked = " ".join(trigger["metadata"]["query"] for trigger in spec["triggers"])
     assert "transfer_in_flight" in asked
-    assert "transfer_queue_tokens" in asked
+    assert "transfer_queue_seconds" in asked
     # `fallback` knows this kind of metric alone.
     assert {trigger["metricType"] for trigger in spec["triggers"]} == {"AverageValue"}
     assert spec["minReplicaCount"] <= spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
@@ -69,9 +69,9 @@ def test_a_gpu_is_scaled_by_work_and_not_by_cpu() -> None:
 
 def test_pods_are_added_long_before_they_refuse() -> None:
     spec = rendered("gpu-fp16").one("ScaledObject")["spec"]
-    (queue,) = [each for each in spec["triggers"] if each["name"] == "queue-tokens"]
+    (queue,) = [each for each in spec["triggers"] if each["name"] == "queue-seconds"]
     (server,) = rendered("gpu-fp16").servers
-    bound = Settings.from_environment(server.settings).queue_tokens
+    bound = Settings.from_environment(server.settings).queue_s
     assert float(queue["metadata"]["threshold"]) <= bound / 4
 
 
