@@ -65,7 +65,7 @@ def compare_under_load(
     from export.compare import bodies_of
     from load_tests.bench import Bench, Order
     from load_tests.mixes import MOST
-    from training.data import sample
+    from training.splits import sample
 
     model = options.model
     apart(measure_plans, [model])
@@ -140,8 +140,8 @@ def judge_on(data: Path, rows: int, model: str) -> dict[str, Any] | None:
     """The variants of a model on the test rows of its data; None where it has none."""
     from export.cards import plan_of
     from export.compare import compare_variants
-    from training.data import sample
     from training.held_out import held_out_for
+    from training.splits import sample
 
     plan = plan_of()
     if model not in plan:

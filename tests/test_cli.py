@@ -315,7 +315,7 @@ def test_compare_without_data_takes_the_samples(published, run):
 def test_a_sample_of_labelled_rows_keeps_their_numbers(empty, tmp_path, monkeypatch):
     from export import compare
     from training import held_out
-    from training.data import LabelledText
+    from training.rows import LabelledText
 
     rows = [LabelledText(f"text {number}", ("a",)) for number in range(100)]
     told = {}

@@ -37,16 +37,7 @@ from training.checkpoint import (
     task_of,
     write_json,
 )
-from training.data import (
-    DataError,
-    LabelledText,
-    Splits,
-    complete_splits,
-    label_names,
-    list_faults,
-    load_data,
-    parse_all,
-)
+from training.data import load_data
 from training.distill import TEACHER
 from training.evaluate import Evaluation, evaluate, paired_loss
 from training.features import Feature, features
@@ -62,6 +53,8 @@ from training.models import (
     training_options,
 )
 from training.recipe import Recipe, load_recipe, parse_overrides, parse_recipe
+from training.rows import DataError, LabelledText, Splits, label_names, list_faults, parse_all
+from training.splits import complete_splits
 from training.strategies import apply_strategy
 from training.teacher import TeacherOutputs, teacher_outputs
 

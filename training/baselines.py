@@ -12,9 +12,9 @@ from sumy.nlp.stemmers import Stemmer
 from sumy.parsers.plaintext import PlaintextParser
 from sumy.summarizers.text_rank import TextRankSummarizer
 
-from training.data import Document
 from training.evaluate import score_summaries, summary_length
 from training.recipe import Recipe
+from training.rows import Document
 
 
 class SentencesAsGiven:

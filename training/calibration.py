@@ -24,8 +24,8 @@ from services.tasks.classify import Classify
 from services.tasks.kinds import Task
 from services.tasks.qa import AnswerQuestions
 from services.tasks.summarize import Summarize
-from training.data import Document, LabelledText, Question
 from training.evaluate import truth_matrix
+from training.rows import Document, LabelledText, Question
 
 OUT_OF_SCOPE_SHARE = 0.2  # how much of the traffic is taken to be outside of all classes
 LOG_TEMPERATURES = (-3.0, 3.0)  # natural logarithms of the least and the most

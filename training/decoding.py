@@ -20,8 +20,8 @@ from services.tasks.classify import Classify
 from services.tasks.kinds import Task
 from services.tasks.summarize import Summarize
 from training.calibration import OUT_OF_SCOPE_SHARE, calibrate
-from training.data import Document, LabelledText
 from training.evaluate import class_scores, references_of, summary_length, truth_matrix
+from training.rows import Document, LabelledText
 
 GRID = np.linspace(0.01, 0.99, 99)
 CENTRALITIES = (0.0, 0.25, 0.5, 1.0, 2.0)

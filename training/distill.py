@@ -34,7 +34,7 @@ from training.checkpoint import (
     save_control,
     task_of,
 )
-from training.data import Splits, load_data
+from training.data import load_data
 from training.decoding import choose_decoding
 from training.evaluate import Evaluation, run
 from training.features import Feature, features, unlabelled_features
@@ -61,6 +61,7 @@ from training.models import (
 from training.processes import refuse_several
 from training.recipe import Recipe
 from training.record import Fit
+from training.rows import Splits
 from training.strategies import apply_strategy
 from training.teacher import Ensemble, Joined, Taught, teacher_outputs
 from training.unlabelled import unlabelled_texts

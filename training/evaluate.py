@@ -29,7 +29,7 @@ from services.tasks.kinds import Task
 from services.tasks.qa import AnswerQuestions
 from services.tasks.summarize import Summarize
 from services.windows import Window
-from training.data import Document, LabelledText, Question
+from training.rows import Document, LabelledText, Question
 
 Infer = Callable[[Sequence[Window]], list[Outputs]]
 Measure = Callable[[NDArray[np.int64]], float]

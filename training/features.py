@@ -20,7 +20,7 @@ from services.tasks.kinds import Task
 from services.tasks.qa import AnswerQuestions
 from services.tasks.summarize import Summarize
 from services.windows import Tokens, Window, pad
-from training.data import Document, LabelledText, Question
+from training.rows import Document, LabelledText, Question
 
 UNKNOWN = -1.0  # label of a padded sentence
 OUTSIDE = -1  # class of a text that has none of the labels

@@ -28,7 +28,7 @@ from training.checkpoint import (
     save_checkpoint,
     task_of,
 )
-from training.data import Splits, label_names, load_data
+from training.data import load_data
 from training.decoding import choose_decoding
 from training.dev_score import dev_scorer
 from training.evaluate import Evaluation, evaluate, run, truth_matrix
@@ -46,6 +46,7 @@ from training.models import (
 from training.processes import is_main, join_processes, main_first
 from training.recipe import Recipe
 from training.record import Fit
+from training.rows import Splits, label_names
 from training.strategies import Job, apply_strategy, fit_by_strategy
 from training.tokenizers import pad_like, save_tokenizer
 

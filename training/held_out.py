@@ -16,18 +16,11 @@ from typing import Any
 
 from services.errors import UsageError
 from training.baselines import baselines
-from training.data import (
-    DataError,
-    Question,
-    Splits,
-    hold_out,
-    list_faults,
-    load_data,
-    parse_all,
-    rows_for,
-)
+from training.data import load_data, rows_for
 from training.formats import read_source
 from training.recipe import Recipe, load_recipe
+from training.rows import DataError, Question, Splits, list_faults, parse_all
+from training.splits import hold_out
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from scipy.stats import rankdata
 
 from services.centrality import centrality
 from services.sentences import split_sentences
-from training.data import Document, Question
+from training.rows import Document, Question
 
 WORDS = (80, 480)  # the least and the most that an excerpt aims at: short notes to news articles
 LEAST_SENTENCES = 4  # of fewer nothing is to be chosen

@@ -41,7 +41,7 @@ from training.checkpoint import (
     save_control,
     write_json,
 )
-from training.data import Document, Splits, digest, load_data
+from training.data import load_data
 from training.evaluate import Evaluation, score_summaries
 from training.finetune import pretrained, starting_model
 from training.fit import callbacks, similar_lengths, train, training_arguments
@@ -58,6 +58,7 @@ from training.processes import from_main, is_main, main_first
 from training.rates import RatesOfRecipe
 from training.recipe import Recipe
 from training.record import Fit
+from training.rows import Document, Splits, digest
 from training.strategies import apply_strategy
 from training.tokenizers import load_tokenizer
 from training.vocabulary import Pieces, add_embeddings, add_tokens

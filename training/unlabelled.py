@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.errors import UsageError
-from training.data import Splits
 from training.formats import read_source
 from training.recipe import Recipe
+from training.rows import Splits
 
 DERIVED = "derived"
 KEPT_WORDS = 0.8  # of a derived text, each word with that chance

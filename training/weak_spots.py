@@ -21,8 +21,8 @@ from services.tasks.base import Encoded, Outputs
 from services.tasks.classify import Classify
 from services.tasks.kinds import Task
 from services.tasks.qa import AnswerQuestions
-from training.data import Document, LabelledText, Question
 from training.evaluate import Evaluation, class_scores, label_f1, truth_matrix
+from training.rows import Document, LabelledText, Question
 
 WORST = 8  # classes and confusions that are listed
 LEAST_ROWS = 5  # a slice of fewer says nothing

@@ -15,8 +15,9 @@ from services.lock import read_lock
 from services.manifest import read_manifest
 from services.registry import variant_path
 from tests.export.models import LABELS, write_checkpoint
-from training.data import LabelledText, sample_rows
+from training.data import sample_rows
 from training.held_out import Exam, HeldOut
+from training.rows import LabelledText
 
 ROWS = [LabelledText(row.text, (LABELS[0],)) for row in sample_rows("sequence-classification")]
 HELD = HeldOut(ROWS, Exam("made up", ROWS))

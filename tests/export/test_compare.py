@@ -12,7 +12,7 @@ from services.errors import ArtifactError, UsageError
 from services.manifest import read_manifest
 from services.settings import Settings
 from tests.services import tiny
-from training.data import LabelledText
+from training.rows import LabelledText
 
 TRUE = [
     LabelledText("send money", ("transfer_money",)),

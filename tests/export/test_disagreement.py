@@ -9,7 +9,7 @@ from export.disagreement import disagreement, look
 from services.runtime import Runtime
 from services.schemas import TASKS, convert_request
 from tests.services import tiny
-from training.data import Document, LabelledText, Question
+from training.rows import Document, LabelledText, Question
 
 INTENTS = [
     LabelledText("send money", ("transfer_money",)),

@@ -9,8 +9,8 @@ from export.publish import publish, write_lock
 from services.errors import UsageError
 from services.runtime import Runtime
 from tests.services import tiny
-from training.data import Document, LabelledText, Question
 from training.held_out import Exam
+from training.rows import Document, LabelledText, Question
 
 
 def worst(folder, job, rows, outside="", most=9):

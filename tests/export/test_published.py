@@ -9,7 +9,7 @@ from export.publish import publish, write_lock
 from export.published import PUBLISHED, REFERENCE, bert_base, measure_published, table, timed
 from services.errors import UsageError
 from tests.services import tiny
-from training.data import LabelledText
+from training.rows import LabelledText
 
 ROWS = [
     LabelledText("send money", ("transfer_money",)),

@@ -18,8 +18,9 @@ from services.runtime import Runtime
 from tests.export.models import LABELS, QUALITY, description, write_checkpoint
 from tests.services import tiny
 from training.checkpoint import read_description, write_description, write_json
-from training.data import LabelledText, sample_rows
+from training.data import sample_rows
 from training.held_out import Exam, HeldOut
+from training.rows import LabelledText
 
 ROWS = [LabelledText(text, (LABELS[i % 4],)) for i, text in enumerate(["a card", "my money"] * 20)]
 TRUE = [

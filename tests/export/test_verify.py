@@ -20,7 +20,7 @@ from services.runtime import Runtime
 from services.tasks.kinds import build_task
 from services.windows import TextTokenizer
 from tests.services import tiny
-from training.data import Document, LabelledText, Question
+from training.rows import Document, LabelledText, Question
 
 TEXTS = ["send money please", "freeze my card", "what is my balance", "my card is stolen"]
 ROWS = {

@@ -15,7 +15,7 @@ from services.manifest import Parity
 from services.tasks.generate_summary import GenerateSummary, GenerateSummarySettings
 from services.windows import TextTokenizer
 from tests.tiny_bases import bart_tokenizer
-from training.data import Document
+from training.rows import Document
 
 ROWS = [Document(("The pump failed.",)), Document(("A seal was worn.", "It was replaced."))]
 

@@ -10,8 +10,8 @@ from export.ways import compare_ways, find_loras, plot, table, verdict
 from services.errors import TransferError, UsageError
 from tests.export.models import LABELS, write_checkpoint
 from tests.export.test_adapter import lora_checkpoint
-from training.data import LabelledText
 from training.held_out import Exam
+from training.rows import LabelledText
 
 KIND = "sequence-classification"
 EXAM = Exam("made up", [LabelledText(f"my card {i}", (LABELS[i % 4],)) for i in range(12)])

@@ -25,10 +25,11 @@ from training.add_class import (
     with_more_labels,
 )
 from training.checkpoint import read_description
-from training.data import LabelledText, load_data
+from training.data import load_data
 from training.held_out import held_out
 from training.models import load_model
 from training.recipe import Recipe, load_recipe
+from training.rows import LabelledText
 
 MakeRecipe = Callable[..., Recipe]
 Teachers = Callable[[str, str], Path]

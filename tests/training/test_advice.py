@@ -11,9 +11,9 @@ import pytest
 
 from training import advice
 from training.advice import against
-from training.data import LabelledText
 from training.finetune import finetune
 from training.recipe import Recipe
+from training.rows import LabelledText
 
 OPTIONS = {"last_2": {"last_layers": 2}}
 STRATEGY = {"last_2": "last_n"}

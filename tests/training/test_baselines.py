@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from training.baselines import baselines, lead, text_rank
-from training.data import Document
 from training.recipe import Recipe
+from training.rows import Document
 
 ROW = Document(
     (

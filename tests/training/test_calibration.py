@@ -13,8 +13,8 @@ from services.tasks.qa import AnswerQuestions, QaSettings
 from services.tasks.summarize import Summarize, SummarizeSettings
 from services.windows import TextTokenizer
 from training.calibration import binary_temperature, calibrate, class_temperature, platt
-from training.data import Document, LabelledText, Question
 from training.evaluate import class_scores, encode_row
+from training.rows import Document, LabelledText, Question
 
 RANDOM = np.random.default_rng(3)
 

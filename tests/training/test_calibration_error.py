@@ -18,8 +18,8 @@ from training.calibration_error import (
     expected_calibration_error,
     uncalibrated,
 )
-from training.data import Document, LabelledText, Question
 from training.evaluate import encode_row
+from training.rows import Document, LabelledText, Question
 
 
 def measured(

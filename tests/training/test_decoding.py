@@ -13,9 +13,9 @@ from services.tasks.classify import Classify, ClassifySettings
 from services.tasks.qa import AnswerQuestions, QaSettings
 from services.tasks.summarize import Summarize, SummarizeSettings
 from services.windows import TextTokenizer
-from training.data import Document, LabelledText, Question
 from training.decoding import abstain_threshold, choose_decoding, label_thresholds
 from training.evaluate import encode_row, label_f1, score
+from training.rows import Document, LabelledText, Question
 
 
 def decided(task: Any, rows: list[Any], outputs: list[Outputs], **options: Any) -> tuple[Any, Any]:

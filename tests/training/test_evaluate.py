@@ -14,7 +14,6 @@ from services.tasks.qa import AnswerQuestions, QaSettings
 from services.tasks.summarize import Summarize, SummarizeSettings
 from services.tasks.zeroshot import ZeroShot, ZeroShotSettings
 from services.windows import TextTokenizer
-from training.data import Document, LabelledText, Question
 from training.evaluate import (
     Evaluation,
     agreement,
@@ -27,6 +26,7 @@ from training.evaluate import (
     score,
     score_summaries,
 )
+from training.rows import Document, LabelledText, Question
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from services.tasks.qa import AnswerQuestions, QaSettings
 from services.tasks.summarize import Summarize, SummarizeSettings
 from services.windows import TextTokenizer
 from training.bases import resolve
-from training.data import Document, LabelledText, Question, sample_rows
+from training.data import sample_rows
 from training.features import UNKNOWN, Feature, collate, features, stack
+from training.rows import Document, LabelledText, Question
 
 
 @pytest.fixture(scope="module", params=["tiny", "embedded"])

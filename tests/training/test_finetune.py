@@ -18,12 +18,13 @@ from services.tasks.kinds import build_task
 from services.windows import TextTokenizer
 from tests.training.tiny_data import write_jsonl
 from training.checkpoint import read_description, task_of
-from training.data import DataError, LabelledText, load_data
+from training.data import load_data
 from training.evaluate import class_scores, evaluate, run
 from training.finetune import finetune, label_shares, trainable_rows
 from training.held_out import decoding_rows
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe, load_recipe
+from training.rows import DataError, LabelledText
 
 MakeRecipe = Callable[..., Recipe]
 Teachers = Callable[[str, str], Path]

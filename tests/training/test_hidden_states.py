@@ -15,11 +15,11 @@ from services.tasks.classify import Classify, ClassifySettings
 from services.windows import TextTokenizer
 from tests.training.strategies.test_freezing import FAMILIES
 from training import fit as module
-from training.data import LabelledText
 from training.features import features
 from training.hidden_states import HIDDEN, LastHidden
 from training.models import load_model, training_options
 from training.recipe import Recipe
+from training.rows import LabelledText
 from training.teacher import teacher_outputs
 from training.tokenizers import pad_like
 

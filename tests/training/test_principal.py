@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.training.tiny_data import NAMES
-from training.data import Document, Question, load_data
+from training.data import load_data
 from training.principal import SHARE, WORDS, principal_document, principal_documents
 from training.recipe import Recipe
+from training.rows import Document, Question
 
 CONTEXT = (
     "The pump of line four failed at noon. Lunch was late. "

@@ -14,11 +14,11 @@ from services.tasks.classify import Classify, ClassifySettings
 from services.tasks.qa import AnswerQuestions, QaSettings
 from services.windows import TextTokenizer
 from training import teacher as module
-from training.data import LabelledText, Question
 from training.features import Feature, features
 from training.hidden_states import HIDDEN
 from training.models import TorchRunner, load_model
 from training.relations import PARTS, LastProjections
+from training.rows import LabelledText, Question
 from training.teacher import Ensemble, Joined, Taught, teacher_outputs
 
 TEXTS = ["the red lamp", "water", "a key on the front of the machine"]

@@ -12,8 +12,8 @@ from services.tasks.classify import Classify, ClassifySettings
 from services.tasks.qa import AnswerQuestions, QaSettings
 from services.tasks.summarize import Summarize, SummarizeSettings
 from services.windows import TextTokenizer
-from training.data import Document, LabelledText, Question
 from training.evaluate import Evaluation, encode_row, score
+from training.rows import Document, LabelledText, Question
 from training.weak_spots import (
     OUT_OF_SCOPE,
     Spots,

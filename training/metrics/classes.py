@@ -19,8 +19,8 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from services.tasks.base import Encoded, Outputs
 from services.tasks.classify import Classify
-from training.data import LabelledText
 from training.evaluate import Evaluation, class_scores, label_f1, truth_matrix
+from training.rows import LabelledText
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

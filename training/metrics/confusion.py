@@ -19,8 +19,8 @@ import numpy as np
 
 from services.tasks.base import Encoded, Outputs
 from services.tasks.classify import Classify
-from training.data import LabelledText
 from training.evaluate import class_scores
+from training.rows import LabelledText
 from training.weak_spots import OUT_OF_SCOPE
 
 ABSTAINED = "(abstained)"

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import DataCollatorForSeq2Seq
 
-from training.data import Document
 from training.evaluate import Evaluation
 from training.models import device_of
 from training.recipe import Recipe
+from training.rows import Document
 from training.seq2seq import NO_TOKEN, Pairs
 
 

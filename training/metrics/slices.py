@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.errors import UsageError
-from training.data import parse_all
 from training.evaluate import RESAMPLES, Evaluation
 from training.formats import read_source
 from training.recipe import Recipe
+from training.rows import parse_all
 
 LEAST_ROWS = 30  # an interval of fewer spans most of what is possible
 ABSENT = "(absent)"

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
 from training.checkpoint import read_description
-from training.data import Document
 from training.metrics.perplexity import summary_losses
 from training.models import load_model
 from training.recipe import Recipe
+from training.rows import Document
 from training.seq2seq import generate
 
 

@@ -17,9 +17,10 @@ from services.errors import UsageError
 from services.tasks.zeroshot import ZeroShot, ZeroShotSettings
 from services.windows import TextTokenizer
 from training.bases import resolve
-from training.data import label_names, load_data
+from training.data import load_data
 from training.models import TorchRunner, load_model
 from training.recipe import Recipe
+from training.rows import label_names
 from training.studies.finished import rows_digest
 from training.studies.spread import ENOUGH
 from training.studies.study import Cell, Record, by_place, run_cells, summary

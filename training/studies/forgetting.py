@@ -20,9 +20,10 @@ from typing import Any
 from services.errors import UsageError
 from training.add_class import EVERY_ROW, Addition, add_class, write_rows
 from training.checkpoint import METRICS_NAME, write_json
-from training.data import Splits, digest, label_names, load_data
+from training.data import load_data
 from training.finetune import finetune
 from training.recipe import Recipe
+from training.rows import Splits, digest, label_names
 from training.studies.finished import rows_digest
 from training.studies.spread import seeds_of, spread
 

@@ -24,10 +24,11 @@ from transformers import (
 )
 
 from training.bases import resolve
-from training.data import label_names, load_data
+from training.data import load_data
 from training.finetune import trainable_rows
 from training.layers import is_head
 from training.recipe import Recipe
+from training.rows import label_names
 from training.tokenizers import load_tokenizer
 
 

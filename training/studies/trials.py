@@ -22,7 +22,6 @@ from services.errors import UsageError
 from services.manifest import sha256_of
 from training.bases import WEIGHTS
 from training.checkpoint import write_json
-from training.data import digest
 from training.distill import (
     TEACHER,
     Lesson,
@@ -37,6 +36,7 @@ from training.evaluate import Evaluation, evaluate, paired_loss
 from training.held_out import dev_rows
 from training.models import TorchRunner, count_parameters
 from training.recipe import Recipe
+from training.rows import digest
 from training.studies.spread import seeds_of, spread
 from training.unlabelled import DERIVED
 

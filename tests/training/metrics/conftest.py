@@ -10,9 +10,9 @@ import pytest
 
 from services.tasks.classify import Classify, ClassifySettings
 from services.windows import TextTokenizer
-from training.data import LabelledText
 from training.evaluate import encode_row
 from training.metrics.report import Ran
+from training.rows import LabelledText
 
 
 @pytest.fixture

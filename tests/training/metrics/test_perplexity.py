@@ -11,9 +11,10 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from training.data import Document, load_data
+from training.data import load_data
 from training.metrics.perplexity import perplexity, summary_losses
 from training.recipe import Recipe
+from training.rows import Document
 
 MakeRecipe = Callable[..., Recipe]
 

@@ -11,8 +11,9 @@ import pytest
 from export.tables import curves as shown
 from services.errors import UsageError
 from training.advice import against
-from training.data import LabelledText, load_data
+from training.data import load_data
 from training.recipe import Recipe, load_recipe
+from training.rows import LabelledText
 from training.studies import curves as module
 from training.studies.curves import WAYS, chosen_sizes, chosen_ways, measure_curves, zero_shot
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from training.data import LabelledText
 from training.recipe import Recipe
+from training.rows import LabelledText
 from training.strategies import cached
 from training.studies import study
 from training.studies.finished import rows_digest
