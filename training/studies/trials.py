@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import AutoConfig
 
 from services.errors import UsageError
 from services.manifest import sha256_of
@@ -152,8 +153,7 @@ def _shown(value: Any) -> str:
 
 
 def _depth(teacher: Path) -> int:
-    config = json.loads((teacher / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("num_hidden_layers") or config["n_layers"])
+    return int(AutoConfig.from_pretrained(teacher).num_hidden_layers)
 
 
 def spaced_layers(depth: int, of: int) -> list[int]:
