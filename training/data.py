@@ -109,6 +109,11 @@ def rows_for(kind: str, path: Path, multi_label: bool = False) -> list[Any]:
     recipe = Recipe(name=path.stem, kind=kind, data=str(path), multi_label=multi_label)
     if not path.exists():
         raise UsageError(f"{path} does not exist.", "Give a labelled file with `--data PATH`.")
+    return every_row(recipe)
+
+
+def every_row(recipe: Recipe) -> list[Any]:
+    """The rows of the recipe's data, whatever their split; raises DataError with all bad ones."""
     faults: list[str] = []
     rows = [
         row

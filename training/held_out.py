@@ -16,10 +16,9 @@ from typing import Any
 
 from services.errors import UsageError
 from training.baselines import baselines
-from training.data import load_data, rows_for
-from training.formats import read_source
+from training.data import every_row, load_data, rows_for
 from training.recipe import Recipe, load_recipe
-from training.rows import DataError, Question, Splits, list_faults, parse_all
+from training.rows import DataError, Question, Splits
 from training.splits import hold_out
 
 
@@ -95,14 +94,7 @@ def exam(recipe: Recipe, splits: Splits | None = None) -> Exam:
 
 def all_rows(recipe: Recipe) -> Exam:
     """Every row of the recipe's data, whatever its split: for data that was not trained on."""
-    faults: list[str] = []
-    rows = [
-        row
-        for records in read_source(recipe).values()
-        for row in parse_all(records, recipe, faults)
-    ]
-    if faults:
-        raise DataError(list_faults(faults), "Mend these rows.")
+    rows = every_row(recipe)
     found = baselines(recipe, rows).get("baselines", {})
     data = f"all rows of {Path(recipe.data).name}"
     return Exam(data, rows, recipe.out_of_scope, recipe.summary_sentences, found)
