@@ -18,7 +18,7 @@ from services.errors import UsageError
 from training.baselines import baselines
 from training.data import every_row, load_data, rows_for
 from training.recipe import Recipe, load_recipe
-from training.rows import DataError, Question, Splits
+from training.rows import Question, Splits
 from training.splits import hold_out
 
 
