@@ -1,9 +1,10 @@
-"""Contrastive tuning for few examples: SetFit (Tunstall et al. 2022).
+"""Contrastive tuning for few examples, in the two steps of SetFit (Tunstall et al. 2022).
 
-First the encoder learns which texts belong together: cosines of texts of one class are drawn to 1,
-of others to 0. Then a logistic regression over the embeddings is the classifier. A batch is made of
-pairs of one class, and every two texts in it count, where SetFit draws its pairs one by one: what
-costs is to encode texts, and so each is compared with all the others at the price of one.
+First the encoder learns which texts belong together, then a logistic regression over the embeddings
+is the classifier. A batch is made of pairs of one class, and each text is to be nearer to those of
+its class than to all the others (Khosla et al. 2020). SetFit draws cosines to 1 and to 0 instead,
+pair by pair: on a base that was taught sentences by contrast, as the embedded one, that spoils more
+than ten examples a class can teach, since texts of other classes are not equally unlike.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from training.record import Fit
 from training.strategies.job import Job
 from training.strategies.prototypes import Floats, set_classifier
 
+TEMPERATURE = 0.1  # of the cosines
 LOGISTIC_C = 10.0  # the inverse of the regularization, for embeddings of length 1
 
 
@@ -61,7 +63,7 @@ class Pairs(Sampler[int]):
 
 
 class ContrastiveTrainer(TaskTrainer):
-    """Cosines of all pairs in a batch instead of the classifier's loss."""
+    """Who belongs to whom in a batch, instead of the classifier's loss."""
 
     def _loss(self, model: Any, batch: Mapping[str, Tensor]) -> Tensor:
         encoder = model.base_model
@@ -75,20 +77,21 @@ class ContrastiveTrainer(TaskTrainer):
 
 
 def contrastive_loss(vectors: Tensor, labels: Tensor) -> Tensor:
-    """Squared error of cosines with 1 for texts of one class and 0 for others.
+    """Cross-entropy of a text's classmates among all other texts (Khosla et al. 2020, equation 2).
 
-    vectors: (texts, width); labels: (texts,). The pairs of either sort weigh the same together.
+    vectors: (texts, width); labels: (texts,). Cosines over `TEMPERATURE` are the logits; a text
+    without a classmate is only one of the others. 0 where no text has one.
     """
     unit = torch.nn.functional.normalize(vectors.float(), dim=-1)
-    first, second = torch.triu_indices(len(unit), len(unit), offset=1, device=unit.device)
-    cosines = (unit[first] * unit[second]).sum(dim=-1)
-    same = labels[first] == labels[second]
-    parts = [
-        ((cosines - float(wanted)) ** 2)[same == wanted].mean()
-        for wanted in (True, False)
-        if (same == wanted).any()
-    ]
-    return torch.stack(parts).mean() if parts else vectors.sum() * 0.0
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    logits = (unit @ unit.T / TEMPERATURE).masked_fill(itself, -torch.inf)
+    surprise = torch.logsumexp(logits, dim=-1, keepdim=True) - logits
+    same = (labels[:, None] == labels) & ~itself
+    counts = same.sum(dim=-1)
+    if not counts.any():
+        return vectors.sum() * 0.0
+    sums = surprise.masked_fill(~same, 0.0).sum(dim=-1)
+    return (sums / counts.clamp(min=1))[counts > 0].mean()
 
 
 def fit_contrastive(model: Any, job: Job) -> Fit:

@@ -50,7 +50,7 @@ class Way:
 
 PASSES = {1: 20.0, 10: 10.0, 50: 4.0, ALL: 3.0}
 OF_A_HEAD = {1: 100.0, 10: 60.0, 50: 40.0, ALL: 30.0}  # cached features: a second or two each
-OF_PAIRS = {1: 20.0, 10: 6.0, 50: 2.0, ALL: 1.0}  # a row comes twice
+OF_PAIRS = {1: 5.0, 10: 3.0, 50: 1.0, ALL: 1.0}  # a row comes twice
 DEEP = {"learning_rate": 3e-4, "head_learning_rate": 3e-3}
 
 WAYS = {
@@ -61,7 +61,7 @@ WAYS = {
     "lora": Way("lora", {}, {**DEEP, "learning_rate": 1e-3}, PASSES, 1.2),
     "full": Way("full", {}, DEEP, PASSES, 1.0),
     "two_stage": Way("two_stage", {}, {**DEEP, "head_epochs": 20.0}, PASSES, 1.1),
-    "contrastive": Way("contrastive", {}, {"learning_rate": 1e-4}, OF_PAIRS, 2.0),
+    "contrastive": Way("contrastive", {}, {"learning_rate": 3e-5}, OF_PAIRS, 2.0),
     "prototypes": Way("prototypes", {}, {}, dict.fromkeys(PASSES, 1.0), 0.1),
 }
 

@@ -82,25 +82,34 @@ def test_each_text_is_followed_by_another_of_its_class() -> None:
     assert list(pairs) != drawn
 
 
-def test_the_loss_is_least_where_classes_are_orthogonal() -> None:
+def test_the_loss_is_least_where_classmates_are_nearest() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     apart = torch.tensor([[1.0, 0], [2, 0], [0, 1], [0, 3]])
-    assert contrastive_loss(apart, labels).item() == pytest.approx(0.0, abs=1e-6)
-    same = torch.ones(4, 2)
-    assert contrastive_loss(same, labels).item() == pytest.approx(0.5)  # one sort all wrong
-    assert contrastive_loss(apart, torch.tensor([0, 1, 1, 0])).item() > 0.5
+    assert contrastive_loss(apart, labels).item() == pytest.approx(0.0, abs=1e-3)
+    same = torch.ones(4, 2)  # one right of three that are as near
+    assert contrastive_loss(same, labels).item() == pytest.approx(np.log(3))
+    assert contrastive_loss(apart, torch.tensor([0, 1, 1, 0])).item() > np.log(3)
 
 
-def test_both_sorts_of_pairs_weigh_the_same() -> None:
-    """One pair of a class among many of different ones is not drowned."""
+def test_a_text_without_a_classmate_is_one_of_the_others() -> None:
     vectors = torch.eye(6)
     labels = torch.tensor([0, 0, 1, 2, 3, 4])
-    assert contrastive_loss(vectors, labels).item() == pytest.approx(0.5)
+    assert contrastive_loss(vectors, labels).item() == pytest.approx(np.log(5))
 
 
-def test_one_class_alone_has_a_loss_too() -> None:
-    assert contrastive_loss(torch.eye(2), torch.tensor([1, 1])).item() == pytest.approx(1.0)
-    assert contrastive_loss(torch.eye(2)[:1], torch.tensor([1])).item() == 0.0
+def test_a_stranger_that_is_near_is_pushed_harder_than_one_that_is_far() -> None:
+    vectors = torch.tensor([[1.0, 0.0], [0.9, 0.4], [0.9, -0.4], [-1.0, 0.1]], requires_grad=True)
+    contrastive_loss(vectors, torch.tensor([0, 0, 1, 2])).backward()
+    near, far = vectors.grad[2].norm(), vectors.grad[3].norm()
+    assert near > 10 * far > 0
+
+
+def test_without_anybody_to_compare_there_is_nothing_to_learn() -> None:
+    assert contrastive_loss(torch.eye(2), torch.tensor([1, 1])).item() == pytest.approx(0.0)
+    alone = torch.eye(2, requires_grad=True)
+    loss = contrastive_loss(alone, torch.tensor([0, 1]))
+    loss.backward()
+    assert loss.item() == 0.0 and not alone.grad.any()
 
 
 @pytest.mark.parametrize("classes", [2, 3])
