@@ -9,6 +9,7 @@ than ten examples a class can teach, since texts of other classes are not equall
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -143,7 +144,9 @@ def _embedded(
 
 def logistic_layer(vectors: Floats, labels: np.ndarray[Any, Any]) -> tuple[Floats, Floats]:
     """((labels, width), (labels,)) of a logistic regression on embeddings of length 1."""
-    found = LogisticRegression(C=LOGISTIC_C, max_iter=1000).fit(vectors, labels)
+    with warnings.catch_warnings():  # one example a class is what was asked for
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        found = LogisticRegression(C=LOGISTIC_C, max_iter=1000).fit(vectors, labels)
     weight, bias = found.coef_, found.intercept_
     if len(weight) == 1:  # scikit-learn keeps one row for two classes: of the second
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2

@@ -159,3 +159,9 @@ def test_a_row_of_several_labels_comes_with_each(make_recipe: MakeRecipe) -> Non
 def test_dev_and_test_rows_stay_whole(make_recipe: MakeRecipe) -> None:
     few, whole = (load_data(make_recipe("intent", examples_per_class=n)) for n in (1, 0))
     assert few["dev"] == whole["dev"] and few["test"] == whole["test"]
+
+
+def test_one_example_a_class_is_no_reason_to_warn(recwarn: pytest.WarningsRecorder) -> None:
+    weight, _ = logistic_layer(np.eye(4), np.arange(4))
+    assert (np.eye(4) @ weight.T).argmax(axis=1).tolist() == [0, 1, 2, 3]
+    assert not recwarn.list
