@@ -37,8 +37,8 @@ WHY_FEWER = (
 class Way:
     """One line of the plot.
 
-    options: what makes it that strategy; settings: how it is trained; cost: of a row read once,
-    against full tuning
+    options: what makes it that strategy, which `transfer train` advises; settings: how it is
+    trained besides; cost: of a row read once, against full tuning
     """
 
     strategy: str
@@ -61,7 +61,7 @@ WAYS = {
     "lora": Way("lora", {}, {**DEEP, "learning_rate": 1e-3}, PASSES, 1.2),
     "full": Way("full", {}, DEEP, PASSES, 1.0),
     "two_stage": Way("two_stage", {}, {**DEEP, "head_epochs": 20.0}, PASSES, 1.1),
-    "contrastive": Way("contrastive", {}, {"learning_rate": 3e-5}, OF_PAIRS, 2.0),
+    "contrastive": Way("contrastive", {"learning_rate": 3e-5}, {}, OF_PAIRS, 2.0),
     "prototypes": Way("prototypes", {}, {}, dict.fromkeys(PASSES, 1.0), 0.1),
 }
 

@@ -35,6 +35,7 @@ class Cell:
 
     place: where it stands, e.g. {"way": "head", "examples": 10, "seed": 7}
     cost: how long it takes against the others, for the time that is left
+    options: what a recipe takes up of it besides the strategy
     """
 
     place: dict[str, Any]
@@ -74,7 +75,7 @@ def run_cells(
                 f"{number}/{len(cells)} {cell.name}: {record['metric']} {record['value']:.4f}, "
                 f"{record['seconds']:.0f} s; about {minutes:.0f} min left"
             )
-        records.append(record)
+        records.append({**record, "options": cell.options})
     return records
 
 
@@ -86,7 +87,6 @@ def _run(cell: Cell, folder: Path, look: Callable[[Path], Record]) -> Record:
     record = {
         **cell.place,
         "strategy": cell.recipe.strategy,
-        "options": cell.options,
         "metric": test["metric"],
         "value": test["value"],
         "macro_f1": test["macro_f1"],
