@@ -53,11 +53,14 @@ def _slope(record: Record, first: int, second: int) -> str:
         for way in _ways(record)
         if _row(record, way, first) and _row(record, way, second)
     }
-    steepest = max(gains, key=lambda way: gains[way])
-    control = f", {CONTROL} {gains[CONTROL] * 100:.1f}" if CONTROL in gains else ""
+    transferred = {way: gain for way, gain in gains.items() if way != CONTROL} or gains
+    steepest = max(transferred, key=lambda way: transferred[way])
+    control = (
+        f"; {CONTROL}, from where it began, {gains[CONTROL] * 100:.1f}" if CONTROL in gains else ""
+    )
     return (
-        f"Steeper slope: from {_size_name(record, first)} to {_size_name(record, second)}, "
-        f"{steepest} gains most, {gains[steepest] * 100:.1f} points{control}."
+        f"Steeper slope: from {_size_name(record, first)} to {_size_name(record, second)}, of all "
+        f"that transfer {steepest} gains most, {gains[steepest] * 100:.1f} points{control}."
     )
 
 

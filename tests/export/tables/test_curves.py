@@ -48,7 +48,8 @@ def test_the_sentences_tell_start_slope_end_and_winners(record):
         "without an example, 0.500."
     )
     assert slope == (
-        "Steeper slope: from 1 a class to 10 a class, full gains most, 40.5 points, scratch 18.0."
+        "Steeper slope: from 1 a class to 10 a class, of all that transfer full gains most, 40.5 "
+        "points; scratch, from where it began, 18.0."
     )
     assert end == "Higher end: with all (130 a class), full reaches 0.930, scratch 0.850."
     assert one == "1 a class: head wins (0.400)."
