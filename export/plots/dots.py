@@ -15,7 +15,6 @@ from export.plots.svg import (
     drawing,
     element,
     label,
-    number,
     series_class,
     title,
 )
@@ -52,13 +51,8 @@ def dots(dots: Sequence[Dot], heading: str, x_label: str, legend: tuple[str, str
 
 
 def _x_axis(frame: Frame, x: Scale, x_label: str) -> list[str]:
-    parts = []
-    for value in x.ticks():
-        line = f"M{x(value):.1f} {frame.top}V{frame.y_end}"
-        parts.append(element("path", class_="grid", d=line))
-        parts.append(label(x(value), frame.y_end + 18, number(value), "tick", "middle"))
     middle = (frame.left + frame.x_end) / 2
-    return [*parts, label(middle, frame.height - 10, x_label, "name", "middle")]
+    return [*frame.x_ticks(x), label(middle, frame.height - 10, x_label, "name", "middle")]
 
 
 def _line(dot: Dot, y: float, frame: Frame, x: Scale) -> list[str]:

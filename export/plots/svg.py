@@ -125,6 +125,15 @@ class Frame:
     def y_scale(self, low: float, high: float, logarithmic: bool = False) -> Scale:
         return Scale(low, high, self.y_end, self.top, logarithmic)
 
+    def x_ticks(self, x: Scale) -> list[str]:
+        """Lines from the top to the bottom, and their values."""
+        parts = []
+        for value in x.ticks():
+            at = x(value)
+            parts.append(element("path", class_="grid", d=f"M{at:.1f} {self.top}V{self.y_end}"))
+            parts.append(label(at, self.y_end + 17, number(value), "tick", "middle"))
+        return parts
+
     def axes(self, x: Scale, y: Scale, x_label: str, y_label: str) -> list[str]:
         """Grid, ticks and names."""
         parts = []
@@ -132,10 +141,7 @@ class Frame:
             at = y(value)
             parts.append(element("path", class_="grid", d=f"M{self.left} {at:.1f}H{self.x_end}"))
             parts.append(label(self.left - 8, at + 4, number(value), "tick", "end"))
-        for value in x.ticks():
-            at = x(value)
-            parts.append(element("path", class_="grid", d=f"M{at:.1f} {self.top}V{self.y_end}"))
-            parts.append(label(at, self.y_end + 17, number(value), "tick", "middle"))
+        parts += self.x_ticks(x)
         middle_x, middle_y = (self.left + self.x_end) / 2, (self.top + self.y_end) / 2
         parts.append(element("path", class_="axis", d=f"M{self.left} {self.y_end}H{self.x_end}"))
         parts.append(label(middle_x, self.height - 8, x_label, "name", "middle"))

@@ -202,11 +202,7 @@ def stages_plot(rows: Sequence[Row], name: str = "") -> str:
         return ""
     frame = Frame(height=74 + ROW_PX * len(shown), left=104, top=34)
     x = frame.x_scale(0, 1.1 * max(sum(parts.values()) for _, parts in shown))
-    parts = [_stage_key(frame)]
-    for value in x.ticks():
-        line = f"M{x(value):.1f} {frame.top}V{frame.y_end}"
-        parts.append(element("path", class_="grid", d=line))
-        parts.append(label(x(value), frame.y_end + 17, number(value), "tick", "middle"))
+    parts = [_stage_key(frame), *frame.x_ticks(x)]
     middle = (frame.left + frame.x_end) / 2
     parts.append(label(middle, frame.height - 6, "mean of a request, ms", "name", "middle"))
     for index, (row, stages) in enumerate(shown):
