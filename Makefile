@@ -14,6 +14,8 @@ PORT ?= 3000
 # GPU=1 takes onnxruntime-gpu. TORCH_INDEX_URL chooses PyTorch's wheels, e.g. the CPU ones:
 #   make demo TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 GPU ?=
+# WORKERS: processes of pytest beside each other; a file's tests stay together.
+WORKERS ?= 2
 TORCH_INDEX_URL ?=
 
 RUNTIME = $(if $(GPU),gpu,cpu)
@@ -49,7 +51,7 @@ serve: build
 	$(BIN)/transfer serve --port $(PORT)
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 fuzz: setup
 	$(BIN)/pip install -q -c constraints.txt -e ".[fuzz]"

@@ -131,8 +131,9 @@ class Run:
         self.pacing.start(stepped(stages, seed=seed))
 
     def end(self, **_: Any) -> None:
-        """Users are about to be stopped; with `--stop-timeout` that takes a while."""
+        """Users are about to be stopped; with `--stop-timeout`, when they have their answers."""
         self._ended = time.perf_counter()
+        self.pacing.pause()
 
     def stop(self, **_: Any) -> None:
         """All users are gone, each with the request it had on its way: Locust tells of none."""

@@ -1,6 +1,7 @@
 """When the users of a Locust process may send: at once (closed loop), or when something is due.
 
-    user.pacing.wait()   -> None: now; or the moment at which the request was due (perf_counter)
+    user.pacing.wait()   -> None: now; or the moment at which the request was due (perf_counter);
+                         raises Over when nothing will be due any more
     user.pacing.answered(due)   the request that was due then has its answer, or its fault
 
 Latency is counted from that moment: a server that stalls is charged for every request that had to
@@ -20,12 +21,16 @@ from collections.abc import Iterable
 
 import gevent
 from gevent import monkey
-from gevent.queue import Queue
+from gevent.queue import Queue, ShutDown
 
 LATE_S = 0.02  # a request released later than this was not sent at its rate
 NAP_S = 0.2  # how soon a pacer that was stopped notices
 
 _sleep = monkey.get_original("time", "sleep")
+
+
+class Over(Exception):
+    """Whoever waits for a request may go."""
 
 
 class ClosedLoop:
@@ -69,7 +74,10 @@ class OpenLoop:
         sys.setswitchinterval(0.0005)
 
     def wait(self) -> float | None:
-        return float(self._queue.get())
+        try:
+            return float(self._queue.get())
+        except ShutDown:
+            raise Over from None
 
     def answered(self, due: float | None) -> None:
         """It is no longer waited for."""
@@ -95,9 +103,10 @@ class OpenLoop:
         hub.threadpool.spawn(self._release, iter(due))
 
     def pause(self) -> None:
-        """Release nothing more; what is due is still sent."""
+        """Release nothing more; what is due is still sent, and who finds nothing due may go."""
         self._stopped = True
         self._due_now.clear()
+        self._queue.shutdown()
 
     def stop(self) -> None:
         """Release nothing more, and forget what is not sent."""
@@ -119,7 +128,7 @@ class OpenLoop:
 
     def _hand_out(self) -> None:
         """In gevent's loop."""
-        while self._due_now:
+        while self._due_now and not self._stopped:
             moment = self._due_now.popleft()
             self.released += 1
             self.late += time.perf_counter() - moment > LATE_S

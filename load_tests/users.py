@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import gevent
 from locust import constant, task
 from locust.contrib.fasthttp import FastHttpUser
+from locust.exception import StopUser
 
 from load_tests.bodies import ROUTES, examples
-from load_tests.pacer import ClosedLoop, OpenLoop
+from load_tests.pacer import ClosedLoop, OpenLoop, Over
 from load_tests.recorder import SHED
 
 MAX_BACKOFF_S = 5.0
@@ -58,7 +59,10 @@ class TaskUser(FastHttpUser):
 
     @task
     def ask(self) -> None:
-        due = self.pacing.wait()
+        try:
+            due = self.pacing.wait()
+        except Over:
+            raise StopUser from None
         try:
             wait_s = self._post(due)
         except Exception:  # it counts as a user error; a user that is killed has no answer

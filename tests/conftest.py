@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ OFFLINE = {
     "TOKENIZERS_PARALLELISM": "false",
     "BENTOML_DO_NOT_TRACK": "True",
 }
+LOCK = "TRANSFER_TESTS_LOCK"  # a file; processes beside each other have it from the first one
 HOME = pytest.StashKey[str]()
 
 
@@ -24,10 +27,21 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.mkdtemp(prefix="bentoml-")
     config.stash[HOME] = home
     os.environ.update({**OFFLINE, "BENTOML_HOME": home})
+    # Models are tiny: threads would wait for each other longer than they work.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault(LOCK, f"{home}/lock")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[HOME], ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Of pytest's processes beside each other only one works while a test is marked `alone`."""
+    with open(os.environ[LOCK], "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

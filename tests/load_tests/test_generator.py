@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,10 +18,11 @@ from load_tests.generator import Generator
 from load_tests.modules import LoadError
 from load_tests.recorder import Recorder, mean_stages_ms
 from load_tests.scenarios import BATCH, SERVER, SINGLE_STREAM
-from load_tests.server import Server, free_port, started
+from load_tests.server import ROOT, Server, free_port, started
 from tests.load_tests.conftest import tiny_command
 
 TEXT = [{"text": "a"}]
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
@@ -138,5 +140,6 @@ def test_records_of_workers_add_up() -> None:
 
 
 def test_locust_stays_out_of_this_process() -> None:
-    assert "locust" not in sys.modules
-    assert "gevent" not in sys.modules
+    seen = "import sys, load_tests.generator; print({'locust', 'gevent'} & sys.modules.keys())"
+    said = subprocess.check_output([sys.executable, "-c", seen], cwd=ROOT, text=True)
+    assert said.strip() == "set()"

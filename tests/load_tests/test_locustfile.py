@@ -21,6 +21,7 @@ from tests.load_tests.conftest import tiny_command
 from tests.load_tests.tiny_server import ANSWERED
 
 FILE = "load_tests/locustfile.py"
+pytestmark = pytest.mark.alone
 
 
 def locust(host: str, *more: str, file: str = FILE) -> list[str]:

@@ -68,6 +68,7 @@ def test_no_two_bodies_are_equal() -> None:
     assert len({body["text"] for body in made}) == 5
 
 
+@pytest.mark.alone
 def test_a_real_one_is_overloaded_for_a_moment(published: Mapping[str, str]) -> None:
     env = {**published, "TRANSFER_QUEUE_TOKENS": "2000"}
     plan = replace(

@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
+import pytest
+
 from load_tests.server import serving
 from load_tests.soak import steady
 from load_tests.soak.mixed import mixed_load, requests
 from load_tests.soak.plan import SHORT
 
 
+@pytest.mark.alone
 def test_a_server_that_leaks_is_found_out() -> None:
     control = steady._leaking(replace(SHORT, control_s=2.0, rate=300.0))
     words = " ".join(control.drift.faults())

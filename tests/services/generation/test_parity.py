@@ -10,7 +10,7 @@ import pytest
 from services.generate import generate
 from tests.services.writers import CASES, TinyWriter
 
-FAMILIES = {"bart": 300, "t5": 300, "pegasus": 100, "grown": 100}
+FAMILIES = {"bart": 200, "t5": 200, "pegasus": 100, "grown": 100}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
