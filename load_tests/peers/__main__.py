@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from load_tests.choices import chosen, unknown
 from load_tests.environment import busy_before, environment
 from load_tests.modules import LoadError
 from load_tests.peers import (
@@ -81,12 +82,12 @@ def plan_of(options: argparse.Namespace) -> Plan:
     ]
     if options.variants:
         found["variants"] = tuple(options.variants.split(","))
-        faults += _unknown("--variants", found["variants"], VARIANTS)
+        faults += unknown("--variants", found["variants"], VARIANTS)
     if options.words:
         known = (str(SHORT_WORDS), str(LONG_WORDS))
-        chosen = options.words.split(",")
-        faults += _unknown("--words", chosen, known)
-        found["words"] = tuple(int(one) for one in chosen if one in known)
+        names = options.words.split(",")
+        faults += unknown("--words", names, known)
+        found["words"] = tuple(int(name) for name in names if name in known)
     if faults:
         raise UsageError(" ".join(faults), "See --help.")
     return replace(plan, **found)
@@ -96,15 +97,7 @@ def parts_of(options: argparse.Namespace) -> list[str]:
     """The parts to measure: those named, or all that need no more than what ships."""
     if not options.only:
         return [name for name in PARTS if name != ON_REQUEST or options.seq2seq]
-    chosen = options.only.split(",")
-    if faults := _unknown("--only", chosen, tuple(PARTS)):
-        raise UsageError(" ".join(faults), "See --help.")
-    return list(dict.fromkeys(chosen))
-
-
-def _unknown(option: str, chosen: Sequence[str], known: Sequence[str]) -> list[str]:
-    wrong = [one for one in chosen if one not in known]
-    return [f"{option} names {', '.join(wrong)}; expected {', '.join(known)}."] if wrong else []
+    return chosen("--only", options.only, PARTS)
 
 
 def run(plan: Plan, parts: Sequence[str], out: Path, command: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from load_tests.choices import chosen
 from load_tests.environment import busy_before, environment
 from load_tests.peers.report import merged
 from load_tests.progress import Progress
@@ -71,15 +72,6 @@ def plan_of(options: argparse.Namespace) -> Plan:
     return replace(plan, **found)
 
 
-def parts_of(options: argparse.Namespace) -> list[str]:
-    chosen = list(dict.fromkeys(options.only.split(","))) if options.only else list(PARTS)
-    if unknown := [name for name in chosen if name not in PARTS]:
-        raise UsageError(
-            f"--only names {', '.join(unknown)}; expected {', '.join(PARTS)}.", "See --help."
-        )
-    return chosen
-
-
 def run(plan: Plan, parts: Sequence[str], out: Path, command: str) -> Row:
     """Measure the parts one after the other; each is written as soon as it is there."""
     progress = Progress(len(parts))
@@ -106,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     default = Path("reports/soak.json") if options.short else report.RESULTS
     out = options.out or default
     try:
-        plan, parts = plan_of(options), parts_of(options)
+        plan, parts = plan_of(options), chosen("--only", options.only, PARTS)
         record = run(plan, parts, out, _command(given))
         if out == report.RESULTS:
             report.draw()
