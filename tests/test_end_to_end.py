@@ -56,7 +56,7 @@ class Shop:
 def shop(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, tiny_distilbert: Path) -> Shop:
     """Three jobs trained, distilled, exported and published."""
     folder = tmp_path_factory.mktemp("shop")
-    env = environment(folder / "store", folder / "variants.lock.json", OMP_NUM_THREADS="1")
+    env = environment(folder / "store", folder / "variants.lock.json")
     made = Shop(folder, env)
     bases = {"bert": tiny_bert, "distilbert": tiny_distilbert}
     for model, (recipe, base) in JOBS.items():

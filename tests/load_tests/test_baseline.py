@@ -32,8 +32,7 @@ def test_the_same_job_in_torch_is_measured(kind: str, checkpoints: Mapping[str, 
     assert found["latency_ms"]["p50"] <= found["latency_ms"]["p99"]
     assert found["throughput_rps"] > 1
     assert found["batch_size"] in BATCHES
-    assert found["idle_pss_mb"] > 100, "torch alone takes more"
-    assert found["peak_pss_mb"] > 0.95 * found["idle_pss_mb"], "shared pages count less meanwhile"
+    assert 100 < found["idle_pss_mb"] <= found["peak_pss_mb"], "torch alone takes more"
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
