@@ -15,8 +15,10 @@ from typing import Any
 import onnx
 from optimum.exporters.onnx import onnx_export_from_model
 
+from export.decoder_step import simplify_step
 from export.embeddings import put_embeddings_beside
 from services.errors import TransferError
+from services.generation.model import DECODER_NAME
 from services.registry import TOKENIZER_NAME, graphs_of
 from services.windows import TextTokenizer
 
@@ -52,6 +54,8 @@ def to_onnx(model: Any, kind: str, tokenizer_file: Path, out: Path) -> Path:
     missing = [name for name in graphs_of(kind) if not (out / name).is_file()]
     if missing:
         raise TransferError(f"Optimum wrote no {', '.join(missing)} to {out}.")
+    if kind == "seq2seq":
+        simplify_step(out / DECODER_NAME)
     for name in graphs_of(kind):
         put_embeddings_beside(out / name)
     TextTokenizer.load(tokenizer_file).save(out / TOKENIZER_NAME)

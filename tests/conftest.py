@@ -8,8 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.services.writers import TinyWriter
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -89,3 +93,21 @@ def tiny_grown(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from tests import tiny_bases
 
     return tiny_bases.save_grown(tiny_bert, tmp_path_factory.mktemp("tiny-grown"))
+
+
+@pytest.fixture(scope="session")
+def writers(
+    tiny_bart: Path,
+    tiny_t5: Path,
+    tiny_pegasus: Path,
+    tiny_grown: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, TinyWriter]:
+    """Encoder-decoders by family; "grown" is a BART with a BERT's words."""
+    from tests.services.writers import make_writer
+
+    bases = {"bart": tiny_bart, "t5": tiny_t5, "pegasus": tiny_pegasus, "grown": tiny_grown}
+    return {
+        family: make_writer(base, tmp_path_factory.mktemp(f"{family}-graphs"))
+        for family, base in bases.items()
+    }

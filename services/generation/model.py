@@ -40,12 +40,13 @@ Cache = dict[str, Value]
 class Memory:
     """What the decoder reads besides the next token; a row for each hypothesis.
 
-    owners: (rows,) which of the sources each row is written about
-    mask: (rows, source) 1 where a source has a token, 0 where it is padded
-    hidden: (rows, source, width) the encoder's output, until the first step
-    source: keys and values of the source, from the first step on
-    written: keys and values of the tokens written so far
-    shares: whether one row of `source` does for all hypotheses where they have the same source
+    owners: (rows,) which of the sources each row is written about, in their order
+    mask: (sources, source) 1 where a source has a token, 0 where it is padded
+    hidden: (sources, source, width) the encoder's output, until the first step
+    source: keys and values of the sources, from the first step on
+    written: keys and values of the tokens written so far, a row for each hypothesis
+    grouped: whether the decoder reads one row of `source` for all hypotheses about it; else
+        these have one each, of `mask` and `hidden` too
     """
 
     owners: NDArray[np.intp]
@@ -53,7 +54,7 @@ class Memory:
     hidden: Floats
     source: Cache = field(default_factory=dict)
     written: Cache = field(default_factory=dict)
-    shares: bool = False
+    grouped: bool = False
 
     @property
     def rows(self) -> int:
@@ -62,28 +63,29 @@ class Memory:
     def select(self, rows: NDArray[np.intp]) -> None:
         """Go on with `rows`, each as often as it is named; copies only what changes.
 
-        Where every row keeps its source, as when hypotheses move, only what they wrote is copied;
-        where a source leaves, padding that the others do not need is dropped with it.
+        Where hypotheses move and every row keeps its source, only what they wrote is copied; where
+        a source leaves, padding that the others do not need is dropped with it. Grouped, sources
+        must have equally many rows, one source's after the other's.
         """
         if np.array_equal(rows, np.arange(self.rows)):
             return
         owners = self.owners[rows]
-        if not np.array_equal(owners, self.owners):
-            width = int(self.mask[rows].sum(axis=1).max())
-            self._select_sources(rows, owners, width)
-            self.owners, self.mask = owners, self.mask[rows, :width]
-            self.hidden = self.hidden[rows, :width]
+        if self.grouped:
+            kept, owners = np.unique(owners, return_inverse=True)
+            moved = len(kept) < len(self.mask)
+        else:
+            kept, moved = rows, not np.array_equal(owners, self.owners)
+        if moved:
+            self._select_sources(kept)
+        self.owners = owners
         self.written = {
             name: to_host(value).take(rows, axis=0) for name, value in self.written.items()
         }
 
-    def _select_sources(self, rows: NDArray[np.intp], owners: NDArray[np.intp], width: int) -> None:
-        """One row where it does for all; sixteen beams of 500 tokens are 150 MB else, not 9."""
-        if self.shares and _all_equal(owners):
-            if _all_equal(self.owners):  # it is the only row already
-                return
-            rows = rows[:1]
-        self.source = {name: to_host(value)[rows, :, :width] for name, value in self.source.items()}
+    def _select_sources(self, kept: NDArray[np.intp]) -> None:
+        width = int(self.mask[kept].sum(axis=1).max())
+        self.mask, self.hidden = self.mask[kept, :width], self.hidden[kept, :width]
+        self.source = {name: to_host(value)[kept, :, :width] for name, value in self.source.items()}
 
 
 class Seq2SeqModel:
@@ -102,8 +104,8 @@ class Seq2SeqModel:
         self._written_names = [name for name in past if ".decoder." in name]
         self._heads = {name: (shapes[name][1], shapes[name][3]) for name in past}
         self._width = shapes["encoder_hidden_states"][2]
-        self.shares_source = False
-        self.shares_source = self._shares()
+        # `export.decoder_step` names the dimension otherwise where it made it another one.
+        self.grouped = shapes["encoder_attention_mask"][0] != shapes["input_ids"][0]
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Memory:
         """Read the sources (token ids with their special tokens), padded to the longest."""
@@ -115,7 +117,7 @@ class Seq2SeqModel:
             mask[row, : len(source)] = 1
         feeds = {"input_ids": ids, "attention_mask": mask}
         hidden = self._encoder.run(["last_hidden_state"], feeds)[0]
-        return Memory(np.arange(len(sources)), mask, hidden, shares=self.shares_source)
+        return Memory(np.arange(len(sources)), mask, hidden, grouped=self.grouped)
 
     def step(self, tokens: NDArray[np.int64], memory: Memory) -> Floats:
         """One more token for every row; returns (rows, vocabulary) logits, and grows `memory`."""
@@ -135,27 +137,9 @@ class Seq2SeqModel:
         memory.written = {name: found[name] for name in self._written_names}
         if first:
             memory.source = {name: found[name] for name in self._source_names}
-            memory.hidden = np.zeros((memory.rows, 0, self._width), np.float32)
+            memory.hidden = np.zeros((len(memory.mask), 0, self._width), np.float32)
         last: Floats = logits[:, -1]
         return last
-
-    def _shares(self) -> bool:
-        """Whether the decoder reads one source for two rows exactly as it reads a copy for each.
-
-        Most graphs do; some (LED's) reshape the keys by the number of rows, and fail.
-        """
-        logits = []
-        try:
-            for shares in (False, True):
-                memory = self.encode([[self._pad_id] * 3])
-                memory.shares = shares
-                self.step(np.array([self._pad_id]), memory)
-                memory.select(np.array([0, 0]))
-                logits.append(self.step(np.array([self._pad_id, self._pad_id + 1]), memory))
-        except Exception:  # onnxruntime has no common base class
-            return False
-        copied, shared = logits
-        return np.array_equal(copied, shared)
 
     def _nothing(self, rows: int) -> Cache:
         """An empty cache, which the branch of the first step takes and does not read."""
@@ -163,10 +147,6 @@ class Seq2SeqModel:
             name: np.zeros((rows, heads, 0, size), np.float32)
             for name, (heads, size) in self._heads.items()
         }
-
-
-def _all_equal(owners: NDArray[np.intp]) -> bool:
-    return bool((owners == owners[0]).all())
 
 
 def _require_inputs(part: str, expected: Sequence[str], found: Sequence[str]) -> None:

@@ -61,7 +61,10 @@ class Source(Window):
 
     @property
     def weight(self) -> float:
-        """At least 1: its keys and values over those of a window with the usual settings."""
+        """At least 1: its keys and values over those of a window with the usual settings.
+
+        As if every hypothesis had its own copy of the source, which some graphs need.
+        """
         return max(1.0, self._kept(self.settings) / self._kept(self.usual))
 
     def _kept(self, settings: GenerationSettings) -> int:

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -14,9 +13,6 @@ import pytest
 from services.runtime import Runtime
 from tests.services import tiny
 from tests.services.server import Server, environment, serving
-
-if TYPE_CHECKING:
-    from tests.services.writers import TinyWriter
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # BentoML's own, at its import
@@ -78,21 +74,3 @@ def bento_client(server: Server) -> Iterator[bentoml.SyncHTTPClient]:
     with bentoml.SyncHTTPClient(server.url) as connected:
         yield connected
     connected._temp_dir.cleanup()  # close() leaves it to the garbage collector
-
-
-@pytest.fixture(scope="session")
-def writers(
-    tiny_bart: Path,
-    tiny_t5: Path,
-    tiny_pegasus: Path,
-    tiny_grown: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, TinyWriter]:
-    """Encoder-decoders by family; "grown" is a BART with a BERT's words."""
-    from tests.services.writers import make_writer
-
-    bases = {"bart": tiny_bart, "t5": tiny_t5, "pegasus": tiny_pegasus, "grown": tiny_grown}
-    return {
-        family: make_writer(base, tmp_path_factory.mktemp(f"{family}-graphs"))
-        for family, base in bases.items()
-    }

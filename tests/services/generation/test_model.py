@@ -14,7 +14,7 @@ from services.errors import ArtifactError
 from services.generate import Generation, Job, generate, results_of
 from services.generation.model import Memory, Seq2SeqModel
 from services.generation.settings import GenerationSettings
-from tests.services.writers import TinyWriter, load_graphs
+from tests.services.writers import TinyWriter
 
 FAMILIES = ("bart", "t5", "pegasus")
 
@@ -48,15 +48,17 @@ def test_padding_does_not_change_what_is_written(
         np.testing.assert_allclose(both[:1], one, atol=1e-5)
 
 
-def memory_of(owners: list[int], lengths: list[int]) -> Memory:
+def memory_of(owners: list[int], lengths: list[int], grouped: bool = False) -> Memory:
+    """lengths: of the sources; where they are not grouped, there is one for each row."""
     mask = np.array([[1] * n + [0] * (max(lengths) - n) for n in lengths])
-    rows, width = mask.shape
+    sources, width, rows = *mask.shape, len(owners)
     return Memory(
         np.array(owners),
         mask,
-        np.zeros((rows, 0, 4), np.float32),
-        {"source": np.zeros((rows, 1, width, 1), np.float32)},
+        np.zeros((sources, 0, 4), np.float32),
+        {"source": np.arange(sources, dtype=np.float32).repeat(width).reshape(-1, 1, width, 1)},
         {"written": np.arange(rows, dtype=np.float32).reshape(rows, 1, 1, 1)},
+        grouped,
     )
 
 
@@ -84,55 +86,44 @@ def test_a_source_that_leaves_takes_its_padding_along() -> None:
     assert memory.written["written"].ravel().tolist() == [1, 2]
 
 
-def test_hypotheses_of_one_source_share_it() -> None:
-    memory = memory_of([0, 1], [2, 4])
-    memory.shares = True
-    memory.select(np.array([0, 0, 1, 1]))
-    assert memory.source["source"].shape == (4, 1, 4, 1)
-    memory.select(np.array([1, 0]))
-    assert memory.source["source"].shape == (1, 1, 2, 1)
-    assert memory.mask.tolist() == [[1, 1], [1, 1]]
+def test_hypotheses_of_a_source_share_it() -> None:
+    memory = memory_of([0, 1, 2], [2, 4, 3], grouped=True)
     source = memory.source["source"]
-    for rows in ([1, 0], [0, 0, 1]):
-        memory.select(np.array(rows))
-        assert memory.source["source"] is source
-    assert memory.mask.tolist() == [[1, 1]] * 3
+    memory.select(np.array([0, 0, 1, 1, 2, 2]))
+    memory.select(np.array([1, 1, 2, 3, 5, 4]))
+    assert memory.source["source"] is source
+    assert memory.owners.tolist() == [0, 0, 1, 1, 2, 2]
+    assert memory.written["written"].ravel().tolist() == [0, 0, 1, 1, 2, 2]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_shared_source_writes_the_same(family: str, writers: dict[str, TinyWriter]) -> None:
-    writer, rng = writers[family], random.Random(4)
-    model = writer.model
-    assert model.shares_source
-    copying = load_graphs(writer.graphs, model._pad_id)
-    copying.shares_source = False
-    for _ in range(10):
-        jobs = [writer.random_job(rng, 5) for _ in range(rng.choice([1, 1, 3]))]
-        assert generate(model, jobs) == generate(copying, jobs)
+def test_a_shared_source_leaves_with_its_hypotheses() -> None:
+    memory = memory_of([0, 0, 1, 1, 2, 2], [9, 2, 4], grouped=True)
+    memory.select(np.array([3, 2, 4, 4]))
+    assert memory.owners.tolist() == [0, 0, 1, 1]
+    assert memory.mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert memory.source["source"][:, 0, 0, 0].tolist() == [1, 2]
+    assert memory.source["source"].shape == (2, 1, 4, 1)
+    assert memory.written["written"].ravel().tolist() == [3, 2, 4, 4]
 
 
-def test_a_graph_that_cannot_share_gets_copies(
+def test_the_decoder_reads_one_row_for_each_source(
     writers: dict[str, TinyWriter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows_of: list[tuple[int, int]] = []
+    seen: set[tuple[int, int, int]] = set()
     run = Plain.run
 
-    def refusing(self: Plain, names: Any, feeds: dict[str, Any], kept: Any = ()) -> Any:
-        sources = [value for name, value in feeds.items() if ".encoder." in name]
-        if sources:
-            rows_of.append((len(feeds["input_ids"]), len(sources[0])))
-            if rows_of[-1][0] != rows_of[-1][1]:
-                raise RuntimeError("cannot be reshaped")
+    def watching(self: Plain, names: Any, feeds: dict[str, Any], kept: Any = ()) -> Any:
+        if feeds.get("use_cache_branch", [False])[0]:
+            mask = feeds["encoder_attention_mask"]
+            sources = [len(value) for name, value in feeds.items() if ".encoder." in name]
+            seen.update((len(feeds["input_ids"]), len(mask), rows) for rows in sources)
         return run(self, names, feeds, kept)
 
+    monkeypatch.setattr(Plain, "run", watching)
     writer, rng = writers["bart"], random.Random(5)
-    job = writer.random_job(rng, 3, max_new_tokens=8, min_new_tokens=8)
-    expected = generate(writer.model, [job])
-    monkeypatch.setattr(Plain, "run", refusing)
-    model = load_graphs(writer.graphs, writer.model._pad_id)
-    assert not model.shares_source
-    assert generate(model, [job]) == expected
-    assert rows_of[-1] == (3, 3)
+    lengths = {"max_new_tokens": 8, "min_new_tokens": 8}
+    generate(writer.model, [writer.random_job(rng, 3, **lengths) for _ in range(2)])
+    assert seen == {(6, 2, 2)}
 
 
 def test_graphs_of_another_layout_are_refused(writers: dict[str, TinyWriter]) -> None:
