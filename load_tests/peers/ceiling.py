@@ -11,10 +11,7 @@ measurement sees short and long ones.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from load_tests.peers.splits import Split
+from load_tests.peers.threads import rate
 from load_tests.worker import answer_lines
 from services.manifest import read_manifest
 from services.runtime import SLOW_ON_CPU
@@ -91,29 +89,6 @@ class Classifier:
         return np.asarray(logits)
 
 
-def rate(classifier: Classifier, texts: Sequence[str], split: Split, seconds: float) -> float:
-    """Texts a second of `split.threads` threads, each going through all texts in turn."""
-    batches = batches_of(texts, split.batch)
-    deadline = 0.0
-
-    def work(first: int) -> int:
-        done = 0
-        for taken in islice(cycle(batches), first, None):
-            classifier.labels_of(taken, split.batch)
-            done += len(taken)
-            if time.perf_counter() >= deadline:
-                break
-        return done
-
-    firsts = [turn * len(batches) // split.threads for turn in range(split.threads)]
-    with ThreadPoolExecutor(split.threads) as pool:
-        list(pool.map(work, firsts))  # warm up: the deadline has passed
-        started = time.perf_counter()
-        deadline = started + seconds
-        done = sum(pool.map(work, firsts))
-    return done / (time.perf_counter() - started)
-
-
 def batches_of(texts: Sequence[str], size: int) -> list[list[str]]:
     """All texts in batches of about equally long ones, the batches in random order."""
     ordered = sorted(texts, key=len) if size > 1 else list(texts)
@@ -134,7 +109,13 @@ class _Measurer:
             classifier = self._classifier(folder, 1)
             return [classifier.labels_of([text], 1)[0] for text in texts]
         split = Split(**request["split"])
-        return rate(self._classifier(folder, split.intra_op), texts, split, request["seconds"])
+        classifier = self._classifier(folder, split.intra_op)
+        return rate(
+            lambda taken: len(classifier.labels_of(taken, split.batch)),
+            batches_of(texts, split.batch),
+            split.threads,
+            request["seconds"],
+        )
 
     def _classifier(self, folder: Path, intra_op: int) -> Classifier:
         key = (folder, intra_op)

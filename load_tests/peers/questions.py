@@ -1,13 +1,15 @@
 """`/qa` against `transformers.pipeline("question-answering")` in fp32, questions a second.
 
 In: the published reader and the torch weights it came from. Out: questions a second of both on the
-same questions with contexts as long as SQuAD's. The pipeline is called in process with two threads
-and its better batch size of 1 and 8; ours answers over HTTP.
+same questions with contexts as long as SQuAD's, and of the reader's graph with nothing else to do.
+The pipeline is called in process with two threads and its better batch size of 1 and 8; ours
+answers over HTTP.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,20 @@ from load_tests.peers import servers
 from load_tests.peers.figures import at_least, figure
 from load_tests.peers.plan import Plan
 from load_tests.peers.rounds import interleaved, ratios
+from load_tests.peers.splits import Split, splits
 from load_tests.peers.variants import artifacts, variants
 from load_tests.texts import questions_with_contexts, squad_questions
 from load_tests.worker import Worker
 from load_tests.wrk import Load, run_wrk
+from services.settings import usable_cores
 
 Row = dict[str, Any]
 Say = Callable[[str], None]
 
 KEY = "reader/distilled-int8"
 TARGET = at_least(8.0, "x transformers.pipeline, full model")
+ALONE = "the graph alone in process"
+LARGEST_BATCH = 8  # larger ones only pad
 WEIGHTS = ("full", "distilled")  # the target is against what one would have without this project
 
 
@@ -38,7 +44,11 @@ def measure(plan: Plan, say: Say) -> Row:
     decoding = {**reader.decoding, "max_tokens": reader.max_tokens}
     loads: list[Load] = []
     say("qa: load transformers and the server")
-    with Worker("load_tests.peers.pipeline") as worker, servers.planned([KEY]) as server:
+    with (
+        Worker("load_tests.peers.pipeline") as worker,
+        Worker("load_tests.peers.graph_alone") as graph,
+        servers.planned([KEY]) as server,
+    ):
 
         def over_http() -> float:
             load = run_wrk(f"{server.url}/qa", bodies, plan.seconds, server_pid=server.pid)
@@ -49,7 +59,18 @@ def measure(plan: Plan, say: Say) -> Row:
             request = {"checkpoint": str(folder), "bodies": items, "decoding": decoding}
             return float(worker.ask(**request, seconds=plan.seconds))
 
-        phases: dict[str, Callable[[], float]] = {"ours": over_http}
+        def alone(split: Split, seconds: float) -> float:
+            request = {"folder": str(reader.folder), "pairs": pairs, "split": asdict(split)}
+            return float(graph.ask(**request, seconds=seconds))
+
+        say("qa: the best split of the cores for the graph alone")
+        tried = {n: one for n, one in splits(usable_cores()).items() if one.batch <= LARGEST_BATCH}
+        searched = {name: alone(split, plan.search_s) for name, split in tried.items()}
+        quickest = max(searched, key=searched.__getitem__)
+        phases: dict[str, Callable[[], float]] = {
+            "ours": over_http,
+            ALONE: lambda: alone(tried[quickest], plan.seconds),
+        }
         phases |= {name: (lambda path=path: pipeline(path)) for name, path in folders.items()}
         _check(server.url, bodies)
         for phase in phases.values():
@@ -63,6 +84,8 @@ def measure(plan: Plan, say: Say) -> Row:
     rows = [
         figure(f"/qa, {KEY}", rates["ours"], "questions/s", how=f"{texts}; {failures} failures")
     ]
+    rows.append(figure(f"{ALONE}, {KEY}", rates[ALONE], "questions/s", how=quickest))
+    rows.append(figure(f"/qa, {KEY}, of {ALONE}", ratios(rates["ours"], rates[ALONE]), "x"))
     for name in WEIGHTS:
         weights = f"transformers.pipeline fp32, {name} model"
         rows.append(figure(weights, rates[name], "questions/s", how="in process, 2 threads"))

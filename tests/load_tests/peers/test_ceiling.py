@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from load_tests.inprocess import answer
-from load_tests.peers.ceiling import Classifier, batches_of, rate
-from load_tests.peers.splits import Split
+from load_tests.peers.ceiling import Classifier, batches_of
 from load_tests.texts import short_texts
 from services.runtime import Runtime
 from tests.services import tiny
@@ -43,8 +42,3 @@ def test_batches_hold_equally_long_texts_each_once_in_random_order() -> None:
     assert sorted(text for batch in batches for text in batch) == texts
     assert all(len(batch[-1]) - len(batch[0]) == 3 for batch in batches)
     assert [len(batch[0]) for batch in batches] != list(range(1, 41, 4))
-
-
-@pytest.mark.parametrize("split", [Split(1, 1, 1), Split(2, 1, 8), Split(2, 2, 32)])
-def test_a_rate_counts_texts(folder: Path, split: Split) -> None:
-    assert rate(Classifier(folder, split.intra_op), TEXTS, split, 0.05) > 0

@@ -11,7 +11,6 @@ import pytest
 from load_tests.peers import generators, seq2seq
 from load_tests.peers.plan import Plan
 from services.errors import UsageError
-from tests.services.conftest import writers as writers
 from tests.services.writers import TinyWriter, write_variant
 
 DOCUMENTS = ["The pump failed at night.", "The belt was replaced, and the line ran again at 05:30."]
