@@ -36,8 +36,8 @@ def add(verbs: Any) -> None:
         help="data=PATH; ways: checkpoint=, loras=DIR; distillation: teacher=DIR[,DIR], "
         "recipe=, seeds=1, factors=NAME,..., unlabelled=PATH, out=DIR; add-class: recipe=, new=10, "
         "seeds=1, out=DIR; curves: ways=, sizes=1,10,all, seeds=, recipe=, out=DIR; "
-        "imbalance: seeds=, recipe=, out=DIR; efficiency, throughput: recipe=, seeds=3, out=DIR; "
-        "any key",
+        "imbalance: seeds=, recipe=, out=DIR; growing: recipe=, out=DIR; "
+        "efficiency, throughput: recipe=, seeds=3, out=DIR; any key",
     )
 
 
@@ -129,6 +129,7 @@ MEASURES: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
     "add-class": trials.add_class,
     "curves": studies.curves,
     "imbalance": studies.imbalance,
+    "growing": studies.growing,
     "efficiency": costs.efficiency,
     "throughput": costs.throughput,
 }

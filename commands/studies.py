@@ -1,4 +1,4 @@
-"""Results that take many trainings: learning curves, remedies for imbalanced labels.
+"""Results that take many trainings: learning curves, remedies for imbalanced labels, growing.
 
 Finished trainings are kept below `out=DIR` and not run again.
 """
@@ -33,6 +33,15 @@ def imbalance(settings: Sequence[str]) -> dict[str, Any]:
     recipe = load_recipe(own.get("recipe", "intent-imbalanced"), keys)
     work = Path(own.get("out") or places.CHECKPOINTS / "imbalance" / recipe.name)
     return measure_remedies(recipe, work, number("seeds", own.get("seeds", "3")), tell)
+
+
+def growing(settings: Sequence[str]) -> dict[str, Any]:
+    from training.studies.growing import measure_growing
+
+    own, keys = settings_of(settings, "recipe", "out")
+    name = own.get("recipe", "dialogsum")
+    out = Path(own.get("out") or places.CHECKPOINTS / "growing" / Path(name).stem)
+    return measure_growing(name, keys, out, tell)
 
 
 def command_of(name: str, settings: Sequence[str]) -> str:

@@ -29,6 +29,7 @@ from training.record import Fit
 
 DESCRIPTION_NAME = "checkpoint.json"
 METRICS_NAME = "metrics.json"
+RECIPE_NAME = "recipe.yaml"
 CONTROL = "without-teacher"  # folder of the same student trained without its teacher
 FIT_NAME = "fit.json"
 NOT_DECODING = ("labels", "max_tokens")  # have a place of their own
@@ -158,7 +159,7 @@ def save_checkpoint(
     rows: training rows; trainable: parameters that moved; extra: more parts of `metrics.json`
     """
     model.save_pretrained(out)
-    recipe.save(out / "recipe.yaml")
+    recipe.save(out / RECIPE_NAME)
     write_description(out, description)
     shutil.rmtree(out / "steps", ignore_errors=True)
     record = {

@@ -10,21 +10,18 @@ rows are drawn by one seed for all.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from services.errors import UsageError
-from training.checkpoint import METRICS_NAME, write_json
+from training.checkpoint import write_json
 from training.distill import distill
 from training.finetune import finetune
 from training.recipe import RECIPES, Recipe, load_recipe
+from training.studies.finished import trained
 from training.studies.spread import PARTS, RESULTS, read_spreads, seeds_of, spread
-
-RECIPE_NAME = "recipe.yaml"
 
 
 def run_seeds(
@@ -49,13 +46,13 @@ def run_seeds(
     metric = ""
     for seed in seeds:
         mine = _seeded(recipe, seed)
-        full = _once(out / str(seed) / "full", mine, partial(finetune, mine, progress=progress))
+        full = trained(out / str(seed) / "full", mine, partial(finetune, mine, progress=progress))
         metric = full["test"]["metric"]
         scores["full"].append(full["test"]["value"])
         if student is not None:
             small, teacher = _seeded(student, seed), out / str(seed) / "full"
             teach = partial(distill, small, teacher, progress=progress)
-            taught = _once(out / str(seed) / "distilled", small, teach)
+            taught = trained(out / str(seed) / "distilled", small, teach)
             scores["distilled"].append(taught["test"]["value"])
             scores["control"].append(taught["distillation"]["without_teacher"]["value"])
     entry = {
@@ -83,17 +80,3 @@ def student_recipe(name: str, overrides: Sequence[str]) -> Recipe | None:
     # A student starts from its teacher, wherever that started.
     keys = [override for override in overrides if not override.startswith("start=")]
     return load_recipe(found, keys) if found.is_file() else None
-
-
-def _once(folder: Path, recipe: Recipe, make: Callable[[Path], Any]) -> dict[str, Any]:
-    """The metrics of the checkpoint in `folder`, which is made unless it is finished."""
-    if not (folder / METRICS_NAME).is_file():
-        make(folder)
-    found = load_recipe(folder / RECIPE_NAME)
-    if (found.digest, Path(found.data).name) != (recipe.digest, Path(recipe.data).name):
-        raise UsageError(
-            f"{folder} holds a training of another recipe or other data.",
-            "Remove it, or name another folder with `out=`.",
-        )
-    metrics: dict[str, Any] = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))
-    return metrics
