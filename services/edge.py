@@ -181,7 +181,7 @@ class Edge:
             self._leave(visit, reply)
         if reply.events is None:
             try:
-                await send_reply(reply, visit, receive, send)
+                await send_reply(reply, visit, scope, receive, send)
             except RuntimeError as error:
                 if not has_gone(error):
                     raise

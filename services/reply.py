@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from services.body import Message, Receive, Send, discard
+from services.body import Message, Receive, Scope, Send, discard
 from services.errors import TransferError
 from services.events import Event
 from services.gate import Visit
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from services.engine import Answer
 
 JSON = "application/json"
+WHOLE = "transfer.whole"  # in a request's scope: what sends a complete answer at once
 NO_SNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")  # answers and faults are of one caller's texts
 encode = msgspec.json.Encoder().encode
@@ -92,8 +93,15 @@ def piece(body: bytes) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": True}
 
 
-async def send_reply(reply: Reply, visit: Visit, receive: Receive, send: Send) -> None:
-    await send(response_start(reply, visit))
+async def send_reply(
+    reply: Reply, visit: Visit, scope: Scope, receive: Receive, send: Send
+) -> None:
+    start = response_start(reply, visit)
+    whole = scope.get("extensions", {}).get(WHOLE)
+    plain = not (reply.unread or reply.headers or reply.status == 304)
+    if whole and plain and whole(start, reply.body):
+        return
+    await send(start)
     if reply.unread:
         await send(piece(reply.body))
         await discard(receive)
