@@ -131,12 +131,53 @@ def test_what_waits_is_shared_among_the_workers() -> None:
     async def main() -> None:
         asked = asyncio.create_task(scheduler.run(echo, [item(number) for number in range(4)], 20))
         await until(lambda: len(echo.calls) == 2)
-        assert sorted(map(len, echo.calls)) == [1, 2]  # the plan would have let one take all
+        assert sorted(map(len, echo.calls)) == [2, 2]  # the plan would have let one take all
         echo.gate.set()
         await asked
 
     asyncio.run(main())
     scheduler.close()
+
+
+def test_who_is_at_work_has_no_share_of_what_comes_meanwhile() -> None:
+    scheduler, echo = Scheduler(threads=2, queue_tokens=PLENTY), Echo(Plan(calls=2, windows=8))
+    echo.gate.clear()
+
+    async def main() -> None:
+        first = asyncio.create_task(scheduler.run(echo, [item(0)], 20))
+        await until(lambda: len(echo.calls) == 1)
+        others = asyncio.create_task(scheduler.run(echo, [item(n) for n in range(1, 7)], 20))
+        await until(lambda: len(echo.calls) == 2)
+        assert echo.calls == [[0], [1, 2, 3, 4, 5, 6]]
+        echo.gate.set()
+        await asyncio.gather(first, others)
+
+    asyncio.run(main())
+    scheduler.close()
+
+
+def test_requests_that_come_together_are_called_together(one: Scheduler) -> None:
+    echo = Echo(Plan(calls=1, windows=8))
+
+    async def main() -> None:
+        await asyncio.gather(*(one.run(echo, [item(number)], 20) for number in range(5)))
+
+    for _ in range(20):
+        asyncio.run(main())
+    assert echo.calls == [[0, 1, 2, 3, 4]] * 20
+
+
+def test_a_loop_that_ends_before_it_woke_anybody_leaves_the_next_one_served(
+    one: Scheduler,
+) -> None:
+    loop = asyncio.new_event_loop()
+    begun = loop.create_task(one.run(Echo(), [item(1)], 20))
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    assert one.waiting == 1
+    begun.cancel()
+    loop.close()
+    assert run(one, Echo(), [item(2)]) == [2]
 
 
 def test_never_more_calls_at_a_time_than_the_plan_says(three: Scheduler) -> None:
