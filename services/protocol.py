@@ -90,7 +90,8 @@ class BoundedProtocol(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not None and self.cycle is not before:
-            self.scope["extensions"] = {WHOLE: partial(send_whole, self.cycle)}
+            own: Any = {WHOLE: partial(send_whole, self.cycle)}
+            self.scope["extensions"] = own
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
