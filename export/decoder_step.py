@@ -24,9 +24,9 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
-SOURCES = "sources"  # the dimension of what has one row for each source
+from services.generation.model import SOURCES
+
 MASK, HIDDEN = "encoder_attention_mask", "encoder_hidden_states"
-PAST = "past_key_values."
 PASSES = ("Mul", "Div", "Cast", "Identity", "Transpose")  # between a projection and its product
 PER_HEAD = 4  # dimensions of (rows, tokens, heads, head size)
 
@@ -57,7 +57,8 @@ class _Step:
         """Let every cross-attention have one row of keys and values for each source."""
         keys = [one for one in self.model.graph.input if one.name.endswith(".encoder.key")]
         found = [self._cross_attention(key.name) for key in keys]
-        if not keys or not all(found):
+        nested = any(True for node in self.branch.node for _ in _branches(node))
+        if not keys or not all(found) or nested:
             return False
         self._add(helper.make_node("Shape", [keys[0].name], [SOURCES], end=1))
         for key, reshapes in zip(keys, found, strict=True):

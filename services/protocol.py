@@ -162,8 +162,8 @@ def send_whole(cycle: RequestResponseCycle, start: Message, body: bytes) -> bool
 
     start: `http.response.start` with a Content-Length, and headers that are valid as they are
     """
-    head_only = cycle.scope["method"] == "HEAD"
-    if head_only or cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
+    more_to_do = cycle.access_log or cycle.scope["method"] == "HEAD"
+    if more_to_do or cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
         return False
     parts = [STATUS_LINE[start["status"]]]
     for name, value in (*cycle.default_headers, *start["headers"]):

@@ -103,6 +103,11 @@ class Task:
         assert self.encoded is not None
         return self.encoded.windows
 
+    @property
+    def effort(self) -> int:
+        """As the pace of its lane counts it."""
+        return self.item.effort(self.cost)
+
     def wanted(self, now: float) -> bool:
         return any(group.wanted(now) for group, _ in self.waiters)
 
@@ -124,6 +129,10 @@ class Part:
     @property
     def item(self) -> Item:
         return self.task.item
+
+    @property
+    def effort(self) -> int:
+        return self.item.effort(self.cost)
 
     def wanted(self, now: float) -> bool:
         return self.task.wanted(now)

@@ -36,6 +36,7 @@ LARGEST_SHARE = 0.25
 # A request that would take so many times its deadline, and longer than this, is not begun: a book
 # of 8 MB held both cores of a small machine for its first ten seconds, and was then given up.
 HOPELESS, HOPELESS_S = 2.0, 5.0
+BRIEF_S = 0.01  # a turn that takes no longer may be larger than a worker's share
 KNOWN = 5  # items that a model must have answered, before its pace decides that
 LESS = "Send less text at once, or allow more time (X-Request-Timeout-Ms, TRANSFER_TIMEOUT_S)."
 
@@ -289,21 +290,25 @@ class Scheduler:
     def _fill(self, lane: Lane) -> Turn:
         """One item of each request in turn, as far as the plan goes; what nobody wants is dropped.
 
-        What waits is shared by the workers that are free now, so that none of them is idle while
-        another has a batch; those at work come too late for it. (Shared by all workers, calls of
-        short texts were half as large under load, and each text took a tenth more of a core.)
+        Each worker gets its share of what waits, so that none is idle while another has a batch.
+        Those at work come too late for what is done in a moment: of that the others have more.
+        (Shared by all, calls of short texts were half as large under load, and each text took a
+        tenth more of a core.)
         """
         plan, now = lane.runtime.plan, perf_counter()
-        free = self.threads - self._at_work  # this one too
-        most = max(1, min(plan.windows, math.ceil(self.waiting / free)))
+        share = self._each(self._at_once(lane))
+        brief = self._each(min(self.threads - self._at_work, plan.calls - lane.running))
+        most = max(1, min(plan.windows, brief))
         turn = Turn(lane, [], [])
         held = lane.hold_back()
-        tokens = 0
+        tokens = effort = 0
         while lane.groups and len(turn.work) < most:
             group = lane.groups[0]
             work = group.waiting[0]
             begun = isinstance(work, Task) and work.begun  # in the place of a twin
             if turn.work and tokens + work.cost > plan.tokens and not begun:
+                break
+            if len(turn.work) >= share and lane.seconds(effort + work.effort) > BRIEF_S:
                 break
             group.waiting.popleft()
             lane.groups.popleft()
@@ -316,12 +321,17 @@ class Scheduler:
                 work.begun = True
             if work.wanted(now):
                 tokens += work.cost
+                effort += work.effort
                 turn.work.append(work)
                 turn.groups.append(group)
             else:
                 self._forget(work if isinstance(work, Task) else work.task)
         lane.groups.extend(held)
         return turn
+
+    def _each(self, workers: int) -> int:
+        """Items for each of so many workers."""
+        return math.ceil(self.waiting / max(1, workers))
 
     def _drop_if_over(self, lane: Lane) -> None:
         """Let go of a lane whose runtime is retired, and with it of the runtime's graphs."""

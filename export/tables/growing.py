@@ -14,7 +14,7 @@ Record = Mapping[str, Any]
 def table(record: Record) -> str:
     """Scores, what is gained over what, and what each model writes, as Markdown."""
     lines = [
-        "| way | ROUGE-1 | interval | ROUGE-2 | ROUGE-Lsum | perplexity | parameters | minutes |",
+        "| way | ROUGE-1 | interval | ROUGE-2 | ROUGE-Lsum | perplexity | parameters | steps |",
         "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     lines += [_line(row) for row in record["rows"]]
@@ -27,10 +27,10 @@ def table(record: Record) -> str:
     lines += [
         "",
         f"`{record['recipe']}`, {record['data']}; training rows: {rows}; {record['epochs']:g} "
-        f"epochs, {record['rows'][0]['n']:,} test rows, greedy summaries, the best over a row's "
+        f"epochs; {record['rows'][0]['n']:,} test rows, greedy summaries, the best over a row's "
         "references. Perplexity is that of the first reference. Paired gains in ROUGE-1, 95 % "
         f"bootstrap intervals: {gains}. `scratch` has the shape of `grown`, `half` half of its "
-        f"decoder; minutes of training, without the teacher's summaries.{why_fewer(record)}",
+        f"decoder, and learned from its summaries.{why_fewer(record)}",
     ]
     for example in record["examples"]:
         lines += ["", *(f"> {turn}  " for turn in example["text"].splitlines()), ""]
@@ -41,10 +41,10 @@ def table(record: Record) -> str:
 def _line(row: Record) -> str:
     perplexity = f"{row['perplexity']:.1f}" if "perplexity" in row else ""
     parameters = f"{row['parameters'] / 1e6:.1f} M" if "parameters" in row else ""
-    minutes = f"{row['seconds'] / 60:.0f}" if "seconds" in row else ""
+    steps = f"{row['steps']:,}" if "steps" in row else ""
     return (
         f"| {row['way']} | {row['value']:.3f} | {row['ci_low']:.3f} to {row['ci_high']:.3f} | "
-        f"{row['rouge2']:.3f} | {row['rougeLsum']:.3f} | {perplexity} | {parameters} | {minutes} |"
+        f"{row['rouge2']:.3f} | {row['rougeLsum']:.3f} | {perplexity} | {parameters} | {steps} |"
     )
 
 

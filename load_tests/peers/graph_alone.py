@@ -1,8 +1,8 @@
 """How many questions a second the reader's graph reads in process, and nothing else is done.
 
 In: a published reader, questions with contexts, a split of the cores. Out: questions a second. The
-windows are made before; what they are made into afterwards is left out too. So no server of this
-file can answer more on these cores. Run by `load_tests.peers.questions`.
+windows are made before; what they are made into afterwards is left out too. A server of this file
+can hardly answer more on these cores. Run by `load_tests.peers.questions`.
 """
 
 from __future__ import annotations

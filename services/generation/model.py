@@ -30,6 +30,7 @@ ENCODER_INPUTS = ["attention_mask", "input_ids"]
 DECODER_INPUTS = ["encoder_attention_mask", "encoder_hidden_states", "input_ids"]
 BRANCH = "use_cache_branch"
 PAST, PRESENT = "past_key_values.", "present."
+SOURCES = "sources"  # first dimension of what has one row for each source (`export.decoder_step`)
 
 Floats = NDArray[np.float32]
 # By input of the decoder: (rows, heads, positions, head size); an array, or on the device.
@@ -104,8 +105,7 @@ class Seq2SeqModel:
         self._written_names = [name for name in past if ".decoder." in name]
         self._heads = {name: (shapes[name][1], shapes[name][3]) for name in past}
         self._width = shapes["encoder_hidden_states"][2]
-        # `export.decoder_step` names the dimension otherwise where it made it another one.
-        self.grouped = shapes["encoder_attention_mask"][0] != shapes["input_ids"][0]
+        self.grouped = shapes["encoder_attention_mask"][0] == SOURCES
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Memory:
         """Read the sources (token ids with their special tokens), padded to the longest."""

@@ -1,16 +1,20 @@
-"""The head of a request, over raw sockets: what is too large, too slow or none is refused."""
+"""Heads of requests over raw sockets: too large, too slow or none; and answers in one piece."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from load_tests.soak.wire import BODY, HEAD, REQUEST, ask, connect, read_some, statuses
-from services.protocol import HEAD_BYTES
+from services.protocol import HEAD_BYTES, send_whole
 from tests.services.conftest import Store
 from tests.services.server import Server, environment, serving
 
@@ -97,3 +101,94 @@ def test_many_requests_on_one_connection_are_answered(impatient: Server) -> None
         made.sendall(REQUEST * 4)
         assert statuses(read_some(made, 5.0, 0.5)) == [200] * 4
     assert BODY in REQUEST
+
+
+class Written:
+    """What a connection was given."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"application/json"), (b"content-length", b"2")],
+}
+
+
+def cycle_of(keep_alive: bool = True, **changes: Any) -> tuple[RequestResponseCycle, Written]:
+    written = Written()
+    options: dict[str, Any] = {
+        "scope": {"method": "POST"},
+        "transport": written,
+        "flow": SimpleNamespace(write_paused=False),
+        "logger": logging.getLogger("test"),
+        "access_logger": logging.getLogger("test"),
+        "access_log": False,
+        "default_headers": [(b"server", b"uvicorn")],
+        "message_event": asyncio.Event(),
+        "expect_100_continue": False,
+        "keep_alive": keep_alive,
+        "on_response": lambda: None,
+    }
+    return RequestResponseCycle(**{**options, **changes}), written
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_a_whole_answer_is_the_one_that_uvicorn_sends_in_steps(keep_alive: bool) -> None:
+    async def main() -> None:
+        (whole, at_once), (stepwise, in_steps) = cycle_of(keep_alive), cycle_of(keep_alive)
+        assert send_whole(whole, START, b"{}")
+        await stepwise.send(dict(START))  # type: ignore[arg-type]
+        await stepwise.send({"type": "http.response.body", "body": b"{}"})  # type: ignore[typeddict-item]
+        assert at_once.data == in_steps.data != b""
+        assert at_once.closed == in_steps.closed == (not keep_alive)
+        for name in ("response_started", "response_complete", "waiting_for_100_continue"):
+            assert getattr(whole, name) == getattr(stepwise, name)
+        assert whole.message_event.is_set()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scope": {"method": "HEAD"}},
+        {"access_log": True},
+        {"flow": SimpleNamespace(write_paused=True)},
+    ],
+    ids=["HEAD", "access log", "a client that does not read"],
+)
+def test_what_uvicorn_does_more_for_is_left_to_it(changes: dict[str, Any]) -> None:
+    cycle, written = cycle_of(**changes)
+    assert not send_whole(cycle, START, b"{}")
+    assert written.data == b""
+
+
+def test_two_requests_in_one_packet_are_answered_in_turn(server: Server) -> None:
+    with connect(server.url) as made:
+        made.sendall(REQUEST + REQUEST)
+        text = read_some(made, 10.0, 1.0)
+    assert statuses(text) == [200, 200]
+
+
+def test_a_connection_ends_when_its_client_wants_it(server: Server) -> None:
+    request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with connect(server.url) as made:
+        made.sendall(request)
+        text = b""
+        while piece := made.recv(65536):
+            text += piece
+    assert statuses(text) == [200]
+    assert b"\r\nconnection: close\r\n" in text

@@ -139,8 +139,12 @@ def test_what_waits_is_shared_among_the_workers() -> None:
     scheduler.close()
 
 
-def test_who_is_at_work_has_no_share_of_what_comes_meanwhile() -> None:
-    scheduler, echo = Scheduler(threads=2, queue_tokens=PLENTY), Echo(Plan(calls=2, windows=8))
+@pytest.mark.parametrize(("windows_per_s", "taken"), [(10_000.0, 6), (10.0, 3)])
+def test_who_is_at_work_has_a_share_only_of_what_takes_longer_than_a_moment(
+    windows_per_s: float, taken: int
+) -> None:
+    scheduler = Scheduler(threads=2, queue_tokens=PLENTY)
+    echo = Echo(Plan(calls=2, windows=8, windows_per_s=windows_per_s))
     echo.gate.clear()
 
     async def main() -> None:
@@ -148,11 +152,18 @@ def test_who_is_at_work_has_no_share_of_what_comes_meanwhile() -> None:
         await until(lambda: len(echo.calls) == 1)
         others = asyncio.create_task(scheduler.run(echo, [item(n) for n in range(1, 7)], 20))
         await until(lambda: len(echo.calls) == 2)
-        assert echo.calls == [[0], [1, 2, 3, 4, 5, 6]]
+        assert list(map(len, echo.calls)) == [1, taken]
         echo.gate.set()
         await asyncio.gather(first, others)
 
     asyncio.run(main())
+    scheduler.close()
+
+
+def test_all_calls_of_a_plan_share_what_waits_however_many_workers_there_are() -> None:
+    scheduler, echo = Scheduler(threads=8, queue_tokens=PLENTY), Echo(Plan(calls=1, windows=8))
+    run(scheduler, echo, [item(number) for number in range(8)])
+    assert echo.calls == [[0, 1, 2, 3, 4, 5, 6, 7]]
     scheduler.close()
 
 

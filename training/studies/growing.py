@@ -2,9 +2,10 @@
 
     transfer results growing data=dialogsum out=checkpoints/growing
 
-Trains `dialogsum`, `dialogsum-scratch` and `dialogsum-distilled` into `out`/{grown,scratch,half};
-what is finished there is read, and what was stopped goes on. All summaries are written anew for the
-same test rows, beside those of what needs no training, so that differences are paired.
+Trains `dialogsum`, `dialogsum-scratch` and `dialogsum-distilled`, with the control of that, into
+`out`/{grown,scratch,half}; what is finished there is read, and what was stopped goes on. All
+summaries are written anew for the same test rows, beside those of what needs no training, so that
+differences are paired.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from services.errors import UsageError
+from services.manifest import sha256_of
 from training.baselines import lead, text_rank
+from training.bases import WEIGHTS
+from training.checkpoint import read_description
 from training.data import load_data
 from training.distill import distill
 from training.evaluate import Evaluation, paired_loss, score_summaries
@@ -65,6 +69,7 @@ def measure_growing(
         tell(f"{way}: train")
         train = partial(finetune, recipe) if way != HALF else partial(distill, recipe, out / GROWN)
         made[way] = trained(out / way, recipe, partial(train, progress=False))
+    _refuse_other_teacher(out)
     scores = {
         LEAD: score_summaries(rows, [lead(row, SENTENCES) for row in rows]),
         TEXT_RANK: score_summaries(rows, [text_rank(row, SENTENCES) for row in rows]),
@@ -79,14 +84,14 @@ def measure_growing(
             "way": way,
             **scores[way].record(),
             "perplexity": surprise,
-            **_cost(metrics["train"]),
+            **{key: metrics["train"][key] for key in ("steps", "parameters")},
         }
     control = made[HALF].get("distillation", {}).get("without_teacher")
     if control:
         found["half without teacher"] = {"way": "half without teacher", **_scores(control)}
     grown = recipes[GROWN]
     return {
-        "recipe": name,
+        "recipe": grown.name,
         "data": grown.data_attribution,
         "epochs": grown.epochs,
         "train_rows": {way: made[way]["train"]["rows"] for way in recipes},
@@ -95,6 +100,14 @@ def measure_growing(
         "gains": _gains(scores),
         "examples": _examples(out),
     }
+
+
+def _refuse_other_teacher(out: Path) -> None:
+    if read_description(out / HALF).parent != sha256_of(out / GROWN / WEIGHTS):
+        raise UsageError(
+            f"{out / HALF} learned from another model than {out / GROWN}.",
+            "Remove it: it is made again.",
+        )
 
 
 def recipes_of(name: str, overrides: Sequence[str]) -> dict[str, Recipe]:
@@ -111,13 +124,12 @@ def recipes_of(name: str, overrides: Sequence[str]) -> dict[str, Recipe]:
     path = Path(name)
     beside = path.with_name(f"{path.stem}-scratch{path.suffix}") if path.is_file() else None
     scratch = load_recipe(beside or f"{name}-scratch", overrides)
+    if scratch.strategy != "scratch" or grown.strategy == "scratch":
+        raise UsageError(
+            f"{name} has strategy {grown.strategy} and {name}-scratch has {scratch.strategy}.",
+            "Leave `strategy` out: growing and its control differ in it.",
+        )
     return {GROWN: grown, SCRATCH: scratch, HALF: half}
-
-
-def _cost(train: Record) -> Record:
-    keys = {"seconds": "wall_time_s", "cpu_seconds": "cpu_time_s"}
-    same = ("steps", "parameters", "threads")
-    return {name: train[key] for name, key in keys.items()} | {key: train[key] for key in same}
 
 
 def _scores(record: Record) -> Record:
@@ -126,7 +138,7 @@ def _scores(record: Record) -> Record:
 
 
 def _gains(scores: dict[str, Evaluation]) -> list[Record]:
-    """What growing gains over each other way, and half a decoder over the first sentences."""
+    """Of those pairs that a reader would ask for."""
     pairs = [(GROWN, SCRATCH), (GROWN, LEAD), (GROWN, HALF), (HALF, LEAD)]
     gains = []
     for better, worse in pairs:

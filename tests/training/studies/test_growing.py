@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def test_all_ways_are_scored_on_the_same_rows_and_trained_once(
     assert record["why_fewer_seeds"]
     assert {"grown", "scratch", "half"} == set(record["examples"][0]["written"])
 
+    scratch = (out / "scratch" / "recipe.yaml").read_bytes()
+
     def never(*arguments: Any, **options: Any) -> None:
         raise AssertionError("trained twice")
 
@@ -71,6 +74,13 @@ def test_all_ways_are_scored_on_the_same_rows_and_trained_once(
     assert measure_growing(str(recipe), [], out, told.append) == record
     with pytest.raises(UsageError, match="holds a training of another recipe"):
         measure_growing(str(recipe), ["batch_size=8"], out, told.append)
+    (out / "grown").rename(out / "aside")
+    (out / "scratch").rename(out / "grown")
+    (out / "aside").rename(out / "scratch")
+    shutil.copy(out / "scratch" / "recipe.yaml", out / "grown" / "recipe.yaml")
+    (out / "scratch" / "recipe.yaml").write_bytes(scratch)
+    with pytest.raises(UsageError, match="learned from another model"):
+        measure_growing(str(recipe), [], out, told.append)
 
     lines = table_module.table(record).splitlines()
     assert sum(line.startswith(("| grown ", "| scratch ", "| half ")) for line in lines) == 4
@@ -82,6 +92,8 @@ def test_all_ways_are_scored_on_the_same_rows_and_trained_once(
 def test_what_grows_nothing_or_stands_alone_is_refused(recipe: Path) -> None:
     with pytest.raises(UsageError, match="grows no generator"):
         recipes_of("intent", [])
+    with pytest.raises(UsageError, match=r"strategy full and .*-scratch has full"):
+        recipes_of(str(recipe), ["strategy=full"])
     (recipe.parent / "mine-distilled.yaml").unlink()
     with pytest.raises(UsageError, match="no recipe"):
         recipes_of(str(recipe), [])
