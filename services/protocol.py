@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from http import HTTPStatus
 from random import getrandbits
 from typing import Any
@@ -24,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from services.body import Message
+from services.body import Message, Scope
 from services.errors import TransferError
 from services.reply import JSON, WHOLE, error_reply
 
@@ -87,15 +86,20 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._stop_timer()
-        before = self.cycle
+        # Not of the request's own objects: in a circle they would be left to the garbage collector,
+        # and every request waits for that now and then.
+        own: Any = {WHOLE: self._send_whole}
+        self.scope["extensions"] = own
         super().on_headers_complete()
-        if self.cycle is not None and self.cycle is not before:
-            own: Any = {WHOLE: partial(send_whole, self.cycle)}
-            self.scope["extensions"] = own
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_head, self._head_bytes = True, 0
+
+    def _send_whole(self, scope: Scope, start: Message, body: bytes) -> bool:
+        """`send_whole` for the request that was read last; False for one with others behind it."""
+        cycle = self.cycle
+        return cycle is not None and cycle.scope is scope and send_whole(cycle, start, body)
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP."""

@@ -99,7 +99,7 @@ async def send_reply(
     start = response_start(reply, visit)
     whole = scope.get("extensions", {}).get(WHOLE)
     plain = not (reply.unread or reply.headers or reply.status == 304)
-    if whole and plain and whole(start, reply.body):
+    if whole and plain and whole(scope, start, reply.body):
         return
     await send(start)
     if reply.unread:

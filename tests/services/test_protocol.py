@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import time
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from load_tests.soak.wire import BODY, HEAD, REQUEST, ask, connect, read_some, statuses
-from services.protocol import HEAD_BYTES, send_whole
+from services.protocol import HEAD_BYTES, BoundedProtocol, send_whole
+from services.reply import WHOLE
 from tests.services.conftest import Store
 from tests.services.server import Server, environment, serving
 
@@ -192,3 +197,42 @@ def test_a_connection_ends_when_its_client_wants_it(server: Server) -> None:
             text += piece
     assert statuses(text) == [200]
     assert b"\r\nconnection: close\r\n" in text
+
+
+class Connection(Written):
+    """As much of a transport as a protocol asks for."""
+
+    def get_extra_info(self, name: str) -> Any:
+        return None
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+def test_an_answered_request_leaves_nothing_to_the_garbage_collector() -> None:
+    """What is only let go by a collection makes these longer: p99 was three times as long."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["extensions"][WHOLE](scope, START, b"{}")
+
+    async def main() -> None:
+        config = Config(app, lifespan="off", access_log=False)
+        config.load()
+        protocol, made = BoundedProtocol(config, ServerState(), {}), Connection()
+        protocol.connection_made(made)
+        protocol.data_received(REQUEST)
+        await asyncio.sleep(0)
+        answered = weakref.ref(protocol.cycle)
+        protocol.data_received(REQUEST)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert statuses(made.data) == [200, 200]
+        assert answered() is None
+        protocol.connection_lost(None)
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
