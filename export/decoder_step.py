@@ -56,15 +56,13 @@ class _Step:
     def group_by_source(self) -> bool:
         """Let every cross-attention have one row of keys and values for each source."""
         keys = [one for one in self.model.graph.input if one.name.endswith(".encoder.key")]
-        found = [self._cross_attention(key.name) for key in keys]
+        known = [found for key in keys if (found := self._cross_attention(key.name))]
         nested = any(True for node in self.branch.node for _ in _branches(node))
-        if not keys or not all(found) or nested:
+        if not keys or len(known) < len(keys) or nested:
             return False
         self._add(helper.make_node("Shape", [keys[0].name], [SOURCES], end=1))
-        for key, reshapes in zip(keys, found, strict=True):
-            assert reshapes is not None
+        for key, (query, context) in zip(keys, known, strict=True):
             heads, size = (key.type.tensor_type.shape.dim[at].dim_value for at in (1, 3))
-            query, context = reshapes
             query.input[1] = self._queries_shape(heads, size)
             context.input[1] = self._constant([-1, 1, heads * size])
         for value in self.model.graph.input:
@@ -110,10 +108,8 @@ class _Step:
         """Keep the first two dimensions, rows and tokens, without computing how many they are."""
         for node in self.branch.node:
             parts = self._shape_parts(node) if node.op_type == "Reshape" else []
-            if parts[:2] == [None, None] and len(parts) > 2:
-                node.input[1] = self._constant([0, 0, *parts[2:]])
-            elif parts[:2] == [None, -1] and len(parts) > 2:
-                node.input[1] = self._constant([0, -1, *parts[2:]])
+            if len(parts) > 2 and parts[0] is None and parts[1] in (None, -1):
+                node.input[1] = self._constant([0, parts[1] or 0, *parts[2:]])
 
     def _shape_parts(self, reshape: NodeProto) -> list[int | None]:
         """A shape as its parts: None for a number of rows at 0 and of tokens at 1, else constants.

@@ -5,7 +5,7 @@ for ever; and it answers what is no HTTP in plain text. Put in place of uvicorn'
 `use_bounded_heads`, before a server is made.
 
 A complete answer goes from `services.reply` to the socket without the steps between (`send_whole`),
-which check anew what this service has made: a twentieth of what a short request costs.
+which check anew what this service has made.
 """
 
 from __future__ import annotations
